@@ -1,0 +1,129 @@
+"""The words of the sandbox: what to run, under which limits, and what became of it.
+
+Runs in: worker, tools. Values only; nothing here touches the system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+SCRATCH = "/box"
+"""Inside the jail: the only writable folder, a fresh tmpfs per child, its working directory."""
+
+BUNDLE = "/course"
+"""Inside the jail: the files of the task's bundle, read-only."""
+
+
+class OutcomeKind(StrEnum):
+    """What happened to a child. A fact, decided once, by the side that does not run its code."""
+
+    OK = "ok"  # it ended by itself and its report is complete
+    WALL = "wall"  # the trusted side killed it: too much wall-clock time
+    CPU = "cpu"  # the trusted side or the kernel killed it: too much CPU time
+    MEMORY = "memory"  # it hit its memory limit
+    OUTPUT = "output"  # it wrote more than it may; killed
+    PROCESSES = "processes"  # it wanted more processes or threads than it may have
+    DISK = "disk"  # its scratch folder was full, in bytes or in files
+    FORBIDDEN = "forbidden"  # it made a system call that the filter answers with death
+    SIGNAL = "signal"  # it died of another signal (Outcome.signal), e.g. a segmentation fault
+    EXIT = "exit"  # it ended before its report was complete (Outcome.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one child may use. Every number is enforced; zero is never "unlimited"."""
+
+    wall_s: float = 8.0
+    cpu_s: float = 2.0
+    memory_mib: int = 256
+    output_kib: int = 256  # stdout and stderr together
+    report_kib: int = 1024  # what the entry point returns
+    scratch_mib: int = 16
+    scratch_files: int = 256
+    processes: int = 16  # processes and threads, the child itself included
+    open_files: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Read-only files shown to a child at BUNDLE, e.g. a grader and its helper modules.
+
+    `files` maps relative POSIX paths to contents. Two bundles with equal `digest` are the same bundle.
+    """
+
+    digest: str
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes]) -> Bundle:
+        """Bundle with the SHA-256 digest of names and contents."""
+        digest = hashlib.sha256()
+        for name in sorted(files):
+            raw = name.encode("utf-8", "surrogateescape")
+            digest.update(b"%d:%d:" % (len(raw), len(files[name])))
+            digest.update(raw)
+            digest.update(files[name])
+        return cls(digest.hexdigest(), dict(files))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One pass: call `entry` with `request` in a fresh child, under `limits`.
+
+    `entry` is "module:function", importable in the jail; the function takes bytes and returns bytes (the
+    report). Both are opaque to the sandbox.
+    """
+
+    entry: str
+    request: bytes
+    limits: Limits = Limits()
+    bundle: Bundle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Measured by the kernel and the trusted side, not by the child."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0  # peak resident set of the largest process
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one task. `report` is what the entry returned: untrusted bytes, None unless complete."""
+
+    kind: OutcomeKind
+    report: bytes | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
+    truncated: bool = False  # stdout or stderr was cut at Limits.output_kib
+    exit_code: int | None = None
+    signal: int | None = None
+    usage: Usage = Usage()
+    isolation: tuple[str, ...] = ()  # names of the layers that were in force
+    detail: str = ""  # one line for operators: who killed it and why
+
+
+class Runner(Protocol):
+    """What a grader needs of the sandbox. `sandbox.jail.Jail` is one."""
+
+    def run(self, task: Task) -> Outcome:
+        """Run the task in a fresh child.
+
+        Raises:
+            SandboxError: the sandbox itself failed; the child ran nothing, or what it did is not known.
+        """
+        ...
+
+
+class SandboxError(Exception):
+    """The sandbox failed, never the code that it ran. Blame is the service's; the task may be tried again."""
+
+
+class SandboxUnavailable(SandboxError):
+    """This machine cannot give the isolation that is required; trying again is useless until it is mended."""

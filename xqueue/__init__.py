@@ -1,0 +1,1 @@
+"""The XQueue wire protocol, both ends: the codec, the pulling client, and the embedded server."""
