@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 SCRATCH = "/box"
@@ -82,6 +83,27 @@ class Task:
     request: bytes
     limits: Limits = Limits()
     bundle: Bundle | None = None
+
+
+class Isolation(StrEnum):
+    """Names for sets of layers. What is required is what runs, or nothing runs."""
+
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An interpreter, kept warm as a zygote: what it has loaded, what its jail shows besides itself.
+
+    `interpreter` is the path of any CPython >= 3.8 (of a virtualenv, too); "" means the base interpreter of
+    the running one, without its packages. `library` maps import names to host folders (packages) or files
+    (modules), shown read-only and importable in the jail. `preload` is imported once, before any child.
+    """
+
+    interpreter: str = ""
+    preload: tuple[str, ...] = ()
+    library: Mapping[str, Path] = field(default_factory=dict)
+    require: Isolation = Isolation.FULL
 
 
 @dataclass(frozen=True, slots=True)
