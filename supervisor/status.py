@@ -1,0 +1,241 @@
+"""The status document: what the service is doing, as one JSON file that others may read at any time.
+
+Runs in: supervisor (writes), tools (read). The supervisor writes it about once a second and at every change;
+`warden status`, `warden health` and people's own scripts read it. The schema stands in docs/status.md.
+
+The file is replaced by a rename, so a reader sees an old document or a new one, never half of one. There is
+no fsync: after a power cut the file is worthless anyway, its age says so. It holds no secret, no learner text.
+
+Times are unix seconds. A count belongs to this life of the supervisor unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from graders.model import Cause
+
+SCHEMA: Final = "1.0"
+"""major.minor. A reader takes any minor of its own major: fields are added, never renamed or removed."""
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""A larger file is not ours."""
+
+
+class SlotState(StrEnum):
+    """The states of a worker's seat; a queue has them, too."""
+
+    STOPPED = "STOPPED"  # no process, and none wanted
+    STARTING = "STARTING"  # forked; has not said that it is ready
+    RUNNING = "RUNNING"
+    DRAINING = "DRAINING"  # finishes what is in hand, takes nothing new
+    BACKOFF = "BACKOFF"  # died; is started again later
+    FATAL = "FATAL"  # given up for a long while (the breaker), or for good (CONFIG)
+
+
+class ServiceState(StrEnum):
+    """The states of the supervisor itself."""
+
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    DRAINING = "DRAINING"
+    STOPPED = "STOPPED"  # the last document of an orderly end
+
+
+class SlotStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One seat. `until` is the heartbeat's promise: "I speak again by then"."""
+
+    id: str
+    state: SlotState
+    since: float  # in this state
+    pid: int | None = None
+    cpu: int | None = None
+    phase: str = ""  # what the worker last said it does: poll, grade, deliver …
+    until: float | None = None
+    graded: int = 0  # by all workers that sat here
+    crashes: int = 0
+    memory_bytes: int | None = None  # resident set of the worker, without its zygotes
+    cause: Cause | None = None
+    message: str = ""
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One queue and its seats. `cause` and `message` say why it is not well (None and "" if it is)."""
+
+    server: str
+    state: SlotState
+    since: float  # in this state
+    cause: Cause | None = None
+    message: str = ""
+    slots: tuple[SlotStatus, ...] = ()
+    polls: int = 0
+    last_poll_at: float | None = None
+    last_poll_ok_at: float | None = None  # the server answered, with or without a submission
+    last_submission_at: float | None = None
+    last_delivered_at: float | None = None
+    last_dead_at: float | None = None
+    received: int = 0
+    graded: int = 0
+    delivered: int = 0
+    dead: int = 0  # dead letters
+    backlog: int = 0  # open rows of the journal: received or graded, not yet delivered
+    backlog_oldest_at: float | None = None  # when the oldest of them came
+    queue_length: int | None = None  # as the server tells it; None if it does not
+    verdicts: dict[str, int] = {}
+
+
+class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One XQueue. `url` without credentials."""
+
+    url: str
+    dialect: str = ""  # as found out by the client; "" before the first answer
+    last_ok_at: float | None = None
+    cause: Cause | None = None
+    message: str = ""
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over the queues."""
+
+    received: int = 0
+    graded: int = 0
+    delivered: int = 0
+    dead: int = 0
+    backlog: int = 0
+    verdicts: dict[str, int] = {}
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a person should know. Equal ones are counted, not repeated."""
+
+    at: float  # last seen
+    cause: Cause
+    text: str
+    queue: str = ""
+    count: int = 1
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document."""
+
+    schema: str = SCHEMA
+    written_at: float
+    written_at_iso: str = ""  # the same for human eyes, UTC; filled in
+    state: ServiceState
+    pid: int
+    started_at: float
+    warden_version: str = ""
+    host: str = ""
+    config_path: str = ""
+    config_digest: str = ""
+    isolation: dict[str, tuple[str, ...]] = {}  # sandbox name -> layers in force
+    servers: dict[str, ServerStatus] = {}
+    queues: dict[str, QueueStatus] = {}
+    totals: Totals = Totals()
+    alerts: tuple[Alert, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.written_at_iso:
+            stamp = datetime.fromtimestamp(self.written_at, UTC).isoformat(timespec="milliseconds")
+            msgspec.structs.force_setattr(self, "written_at_iso", stamp)
+
+
+class StatusUnreadable(Exception):
+    """There is no status file, or it is not one. The message says which, with the path."""
+
+
+def total(queues: dict[str, QueueStatus]) -> Totals:
+    """Sums over `queues`."""
+    verdicts: dict[str, int] = {}
+    for queue in queues.values():
+        for verdict, count in queue.verdicts.items():
+            verdicts[verdict] = verdicts.get(verdict, 0) + count
+    return Totals(
+        received=sum(q.received for q in queues.values()),
+        graded=sum(q.graded for q in queues.values()),
+        delivered=sum(q.delivered for q in queues.values()),
+        dead=sum(q.dead for q in queues.values()),
+        backlog=sum(q.backlog for q in queues.values()),
+        verdicts=verdicts,
+    )
+
+
+def encode(status: Status) -> bytes:
+    """The document as JSON, one line with a newline."""
+    return msgspec.json.encode(status) + b"\n"
+
+
+def decode(raw: bytes) -> Status:
+    """The document from its bytes; fields of newer minor versions are ignored.
+
+    Raises:
+        StatusUnreadable: not JSON, not a status document, or one of another major version.
+    """
+    try:
+        version = msgspec.json.decode(raw, type=_Version).schema
+        if version.partition(".")[0] != SCHEMA.partition(".")[0]:
+            raise StatusUnreadable(f"its schema is {version!r}; this warden reads {SCHEMA}")
+        return msgspec.json.decode(raw, type=Status)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StatusUnreadable(f"it is not a status document: {error}") from error
+    except (ValueError, OverflowError, OSError) as error:  # a time beyond what datetime can say
+        raise StatusUnreadable(f"it holds an impossible value: {error}") from error
+
+
+class _Version(msgspec.Struct):
+    schema: str
+
+
+def write(path: Path, status: Status) -> None:
+    """Replace the file at `path`, readable by everybody (0644). Its folder must exist.
+
+    Raises:
+        OSError: the folder cannot be written. The old file then still stands.
+    """
+    raw = encode(status)
+    # One writer (the supervisor, alone in its state folder), so one name: a crash leaves one such file at most.
+    temporary = path.with_name(f".{path.name}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o644), "wb") as file:
+            os.fchmod(file.fileno(), 0o644)  # whatever the umask
+            file.write(raw)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read(path: Path) -> Status:
+    """The document at `path`.
+
+    Raises:
+        StatusUnreadable: no file, no permission, or not a status document; the message is for people.
+    """
+    return decode(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The raw file at `path`.
+
+    Raises:
+        StatusUnreadable: as `read`.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise StatusUnreadable(f"{path}: there is no such file; the service has never run here") from error
+    except OSError as error:
+        raise StatusUnreadable(f"{path}: {error.strerror}") from error
+    if len(raw) > MAX_BYTES:
+        raise StatusUnreadable(f"{path}: larger than {MAX_BYTES} bytes; this is not a status file")
+    return raw
