@@ -4,7 +4,8 @@ Runs in: supervisor (writes), tools (read). The supervisor writes it about once 
 `warden status`, `warden health` and people's own scripts read it. The schema stands in docs/status.md.
 
 The file is replaced by a rename, so a reader sees an old document or a new one, never half of one. There is
-no fsync: after a power cut the file is worthless anyway, its age says so. It holds no secret, no learner text.
+no fsync: after a power cut the file is worthless anyway, its age says so. It holds no secrets, and nothing
+that a learner wrote.
 
 Times are unix seconds. A count belongs to this life of the supervisor unless it says otherwise.
 """
@@ -200,7 +201,7 @@ def write(path: Path, status: Status) -> None:
         OSError: the folder cannot be written. The old file then still stands.
     """
     raw = encode(status)
-    # One writer (the supervisor, alone in its state folder), so one name: a crash leaves one such file at most.
+    # One writer (the supervisor, alone in its state folder), so one name: a crash leaves one such file.
     temporary = path.with_name(f".{path.name}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

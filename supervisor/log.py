@@ -1,0 +1,141 @@
+"""The log: one event a line, for a person at a terminal or, as JSON, for a collector.
+
+Runs in: supervisor, worker, tools. An event is a short constant sentence; what it is about goes into fields:
+
+    log.info("submission graded", extra={"queue": name, "submission": submission_id, "took_s": took_s})
+
+Secrets and texts of learners are never given to the log; what comes from outside (a server's message, the
+name of a file) is made one printable line and cut, so that it can forge no event.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Final, TextIO
+
+from supervisor.settings import LogStyle
+
+MAX_FIELD: Final = 2000
+"""Characters of one field or message; the rest is cut."""
+
+REPEAT_S: Final = 60.0
+"""The same event about the same thing is written once in so many seconds; then with how often it came."""
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "repeated"}
+_COLOURS: Final = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+
+def set_up(style: LogStyle, *, stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Send the log to `stream` (default: stderr), replacing what was set up before."""
+    stream = sys.stderr if stream is None else stream
+    terminal = stream.isatty()
+    human = style is LogStyle.HUMAN or (style is LogStyle.AUTO and terminal)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Human(colour=terminal) if human else Json())
+    handler.addFilter(Repeats())
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    # These tell every connection and every retry; what matters of it we say ourselves.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def plain(value: object) -> str:
+    """One printable line of bounded length: control characters, line breaks and such are shown escaped."""
+    text = str(value)
+    cut = text if len(text) <= MAX_FIELD else text[:MAX_FIELD] + "…"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What came by `extra`, in its order."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+class Human(logging.Formatter):
+    """12:04:31 WARNING queue unreachable  queue=demo cause=QUEUE_UNREACHABLE."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = f"{record.levelname:<7}"
+        if self._colour and record.levelname in _COLOURS:
+            level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
+        words = [clock, level, plain(record.getMessage())]
+        given = [f"{key}={_quoted(value)}" for key, value in fields_of(record).items() if value is not None]
+        if given:
+            words.append(" " + " ".join(given))
+        if times := getattr(record, "repeated", 0):
+            words.append(f"(and {times} more like it)")
+        line = " ".join(words)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def _quoted(value: object) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else plain(value)
+    return f'"{text}"' if " " in text or not text else text
+
+
+class Json(logging.Formatter):
+    """One object a line: time, level, event, logger, pid, then the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": plain(record.getMessage()),
+            "logger": record.name,
+            "pid": record.process,
+        }
+        for key, value in fields_of(record).items():
+            name = key if key not in event else f"{key}_"
+            event[name] = value if isinstance(value, bool | int | float | None) else plain(value)
+        if times := getattr(record, "repeated", 0):
+            event["repeated"] = times
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(event, ensure_ascii=False)
+
+
+class Repeats(logging.Filter):
+    """Holds back an event that was written less than `window_s` ago with the same level, sentence, server,
+    queue, slot and cause. The next one let through carries how many were held back.
+
+    Below WARNING nothing is held back: an INFO is about one submission, and each is another one.
+    """
+
+    def __init__(self, window_s: float = REPEAT_S, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__()
+        self._window_s = window_s
+        self._clock = clock
+        self._seen: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        about = (getattr(record, key, None) for key in ("server", "queue", "slot", "cause"))
+        key = (record.name, record.levelno, str(record.msg), *map(str, about))
+        now = self._clock()
+        last, held = self._seen.get(key, (float("-inf"), 0))
+        if now - last < self._window_s:
+            self._seen[key] = (last, held + 1)
+            return False
+        if len(self._seen) >= 1000:  # something puts a changing value into its sentence: bound it anyway
+            self._seen.clear()
+        self._seen[key] = (now, 0)
+        record.repeated = held
+        return True

@@ -1,0 +1,85 @@
+"""Secrets, read when they are needed and by whoever needs them, never kept in the configuration.
+
+Runs in: worker, tools. The supervisor itself reads none.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from supervisor.settings import SecretRef
+
+MAX_BYTES: Final = 64 * 1024
+
+
+class SecretError(Exception):
+    """The secret cannot be had. The message names the setting, the place and the remedy, never the secret."""
+
+
+def read_secret(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
+    """The secret, without the one newline that an editor leaves at its end.
+
+    A relative file name is first looked for in $CREDENTIALS_DIRECTORY (systemd's LoadCredential=), by its
+    last part; then where the configuration says.
+
+    Raises:
+        SecretError: missing, unreadable, readable by others, empty, or not text.
+    """
+    if ref.env is not None:
+        if ref.env not in environ:
+            raise SecretError(f"{ref.setting}: ${ref.env} is not set; set it for the service")
+        return _checked(environ[ref.env], f"{ref.setting}: ${ref.env}")
+    assert ref.file is not None  # noqa: S101 (one of the two, by construction)
+    path, ours = _find(ref.file, ref.name, environ.get("CREDENTIALS_DIRECTORY", ""))
+    where = f"{ref.setting}: {path}"
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())  # of what was opened, not of what stands there by now
+            if not stat.S_ISREG(status.st_mode):
+                raise SecretError(f"{where} is not a file; name the file with the secret")
+            if ours and status.st_mode & 0o077:
+                mode = stat.S_IMODE(status.st_mode)
+                raise SecretError(f"{where} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise SecretError(f"{where} does not exist; create it with mode 0600") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SecretError(
+            f"{where} cannot be read ({reason}); make it readable for the service's user"
+        ) from error
+    if len(raw) > MAX_BYTES:
+        raise SecretError(f"{where} is larger than {MAX_BYTES} bytes; name the file with the secret")
+    try:
+        return _checked(raw.decode("utf-8"), where)
+    except UnicodeDecodeError:
+        raise SecretError(
+            f"{where} is not UTF-8 text; write the secret as text"
+        ) from None  # the cause shows it
+
+
+def _find(file: Path, name: str, credentials: str) -> tuple[Path, bool]:
+    """The path to read, and whether its mode is the operator's business.
+
+    The service manager makes its credentials read-only and ours alone (by ACL at times, which shows as group
+    bits), so their mode says nothing.
+    """
+    if credentials and name and not Path(name).is_absolute():
+        candidate = Path(credentials) / Path(name).name
+        if candidate.is_file():
+            return candidate, False
+    return file, True
+
+
+def _checked(text: str, where: str) -> str:
+    if text.endswith("\n"):
+        text = text[:-1].removesuffix("\r")
+    if not text:
+        raise SecretError(f"{where} is empty; write the secret into it")
+    if "\n" in text or "\0" in text:
+        raise SecretError(f"{where} has more than one line; leave the secret alone in it")
+    return text

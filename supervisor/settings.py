@@ -1,0 +1,652 @@
+"""The words of the configuration: the frozen types, and the table of every setting.
+
+Runs in: supervisor, worker, tools. The tables below are the schema: the loader (supervisor.config) reads by
+them, and docs/configuration.md is rendered from them (`python -m supervisor.settings` prints the tables), so
+what is accepted and what is documented cannot differ.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from enum import Enum, StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from sandbox.model import Isolation, Limits
+
+# --- the types ------------------------------------------------------------------------------------
+
+
+class LogStyle(StrEnum):
+    """How the log reads."""
+
+    HUMAN = "human"
+    JSON = "json"  # one object a line
+    AUTO = "auto"  # human on a terminal, JSON otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is, never the secret. Exactly one of `file` and `env` is set.
+
+    `setting` is the dotted path of the setting that named it, for messages. `name` is the file as it was
+    written in the configuration: a relative one is first looked for among the service manager's credentials.
+    """
+
+    setting: str
+    file: Path | None = None
+    env: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warden:
+    """The service itself. Paths are absolute."""
+
+    state_dir: Path
+    status_file: Path
+    log: LogStyle = LogStyle.AUTO
+    drain_s: float = 30.0
+    journal_keep_days: int = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One XQueue. `basic_auth` is (username, password) for HTTP Basic auth in front of it, or None."""
+
+    name: str
+    url: str
+    username: str
+    password: SecretRef
+    basic_auth: tuple[str, SecretRef] | None = None
+    verify_tls: bool = True
+    ca_file: Path | None = None
+    connect_timeout_s: float = 3.05
+    pull_timeout_s: float = 10.0
+    put_timeout_s: float = 40.0
+    file_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """An interpreter and what a run in it may use. `interpreter` as in sandbox.model.Profile ("" = auto)."""
+
+    name: str
+    interpreter: str = ""
+    preload: tuple[str, ...] = ()
+    require: Isolation = Isolation.FULL
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class GradelibSettings:
+    """A handler of kind "gradelib". `limits` are those of its sandbox with the handler's own on top."""
+
+    sandbox: str
+    limits: Limits
+    grader_root: Path
+    match: str = "*"
+    graders: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    templates: Path | None = None
+    seeds: int = 8
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSettings:
+    """A handler of kind "class": an own subclass of graders.Grader, `module:Class`, and its free options."""
+
+    sandbox: str
+    limits: Limits
+    class_path: str
+    match: str = "*"
+    grader_root: Path | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    templates: Path | None = None
+    contact: str = ""
+
+
+HandlerSettings: TypeAlias = GradelibSettings | ClassSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue. `cpus` is None for "auto"."""
+
+    name: str
+    server: str
+    handlers: tuple[HandlerSettings, ...]
+    workers: int = 1
+    cpus: tuple[int, ...] | None = None
+    poll_floor_s: float = 0.2
+    poll_ceiling_s: float = 5.0
+    processing_delay_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong at a dotted path: "what is wrong; what to do". It shows no value that may be secret."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration, valid. `digest` (SHA-256 hex) is that of the file and the overrides.
+
+    `refused` holds the queues that were left out because their part is bad, when leniently loaded; such a
+    queue is not in `queues`, nor is a bad server or sandbox in its mapping. `warnings` stop nothing.
+    """
+
+    path: Path
+    digest: str
+    warden: Warden
+    servers: Mapping[str, Server]
+    sandboxes: Mapping[str, Sandbox]
+    queues: Mapping[str, Queue]
+    refused: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+
+# --- kinds of values ------------------------------------------------------------------------------
+
+
+class Wrong(Exception):
+    """The value does not fit. The message is the second half of a Problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value: its words for the manual, and the function that checks one and makes it ours.
+
+    `parse(value, base)` gets the value as tomli gave it and the folder that relative paths start from.
+
+    Raises (parse):
+        Wrong: it does not fit.
+    """
+
+    words: str
+    parse: Callable[[object, Path], object]
+
+
+def toml_type(value: object) -> str:
+    """What TOML calls it, for messages; values themselves are not shown, they may be secret."""
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int):
+        return "an integer"
+    if isinstance(value, float):
+        return "a float"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, datetime | date | time):
+        return "a date or time"
+    return type(value).__name__
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Wrong(f"must be a string, is {toml_type(value)}; put it in quotes")
+    if not value.isprintable():
+        raise Wrong("holds characters that cannot be printed; write it as plain text")
+    return value
+
+
+def _words(value: object) -> str:
+    text = _text(value)
+    if not text.strip():
+        raise Wrong("is empty; give a value, or leave the key out if it has a default")
+    return text
+
+
+def text(*, empty: bool = False) -> Kind:
+    """A string; empty only if allowed."""
+    return Kind("string", lambda value, base: _text(value) if empty else _words(value))
+
+
+def _flag(value: object, base: Path) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"must be true or false, is {toml_type(value)}; write it without quotes")
+    return value
+
+
+FLAG: Final = Kind("true or false", _flag)
+
+
+def integer(low: int, high: int) -> Kind:
+    """A whole number, both bounds included."""
+
+    def parse(value: object, base: Path) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Wrong(f"must be a whole number, is {toml_type(value)}; write it without quotes or fraction")
+        if not low <= value <= high:
+            raise Wrong(f"is out of range; give a whole number from {low} to {high}")
+        return value
+
+    return Kind(f"integer, {low} to {high}", parse)
+
+
+def number(low: float, high: float) -> Kind:
+    """A number, both bounds included."""
+
+    def parse(value: object, base: Path) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Wrong(f"must be a number, is {toml_type(value)}; write it without quotes")
+        # An integer may be too large for a float: compare first, convert after.
+        if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:
+            raise Wrong(f"is out of range; give a number from {low:g} to {high:g}")
+        return float(value)
+
+    return Kind(f"number, {low:g} to {high:g}", parse)
+
+
+def choice(of: type[Enum]) -> Kind:
+    """One of the values of an enum of strings."""
+    names = [str(member.value) for member in of]
+    words = " or ".join(f'"{name}"' for name in names)
+
+    def parse(value: object, base: Path) -> Enum:
+        if not isinstance(value, str) or value not in names:
+            raise Wrong(f"is not known; give {words}")
+        return of(value)
+
+    return Kind(words, parse)
+
+
+def each(item: Callable[[object], str], words: str) -> Kind:
+    """An array of strings, each checked by `item`."""
+
+    def parse(value: object, base: Path) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise Wrong(f"must be an array, is {toml_type(value)}; write [{'…' if value else ''}]")
+        found = []
+        for index, one in enumerate(value):
+            try:
+                found.append(item(one))
+            except Wrong as wrong:
+                raise Wrong(f"item {index} {wrong}") from wrong
+        return tuple(found)
+
+    return Kind(words, parse)
+
+
+def absolute(value: object, base: Path) -> Path:
+    """The path, made absolute; symbolic links are left alone (an interpreter of a virtualenv is one)."""
+    return base / _words(value)
+
+
+def _holds(test: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return test(path)
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be searched, …
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Wrong(f"{path} cannot be looked at: {reason}; correct the path or its permissions") from error
+
+
+def _file(value: object, base: Path) -> Path:
+    path = absolute(value, base)
+    if not _holds(Path.is_file, path):
+        raise Wrong(f"there is no file {path}; {_CORRECT}")
+    return path
+
+
+def _folder(value: object, base: Path) -> Path:
+    path = absolute(value, base)
+    if not _holds(Path.is_dir, path):
+        raise Wrong(f"there is no folder {path}; create it, or {_CORRECT}")
+    return path
+
+
+_CORRECT: Final = "correct the path (relative ones start at the configuration's folder)"
+PATH: Final = Kind("path", absolute)
+FILE: Final = Kind("path of a file", _file)
+FOLDER: Final = Kind("path of a folder", _folder)
+
+_NAME: Final = re.compile(r"[^\W\d]\w*", re.ASCII)
+
+
+def _module(value: object) -> str:
+    name = _words(value)
+    if not all(_NAME.fullmatch(part) for part in name.split(".")):
+        raise Wrong("is not the name of a module; write it as in an import statement")
+    return name
+
+
+def _host(value: object) -> str:
+    name = _words(value)
+    if "/" in name or "@" in name or any(character.isspace() for character in name):
+        raise Wrong("is not a host; write the name alone, without scheme or path")
+    return name.lower()
+
+
+def _class(value: object, base: Path) -> str:
+    name = _words(value)
+    module, colon, attribute = name.partition(":")
+    if not colon or not all(_NAME.fullmatch(part) for part in [*module.split("."), attribute]):
+        raise Wrong('must read "package.module:Class"; name the module, a colon, the class')
+    return name
+
+
+def _env(value: object, base: Path) -> str:
+    name = _words(value)
+    if not _NAME.fullmatch(name):
+        raise Wrong("is not the name of an environment variable; use letters, digits and underscores")
+    return name
+
+
+def _url(value: object, base: Path) -> str:
+    url = _words(value)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Wrong("is not a URL; write it like https://xqueue.example.org") from error
+    if "@" in parts.netloc:
+        raise Wrong("holds credentials; use basic_auth_username and basic_auth_password_file")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or " " in url:
+        raise Wrong("is not an http:// or https:// URL with a host; write it like https://xqueue.example.org")
+    if parts.query or parts.fragment:
+        raise Wrong("holds a query or a fragment; leave out everything from the ? or #")
+    return url.rstrip("/")
+
+
+def _interpreter(value: object, base: Path) -> str:
+    name = _words(value)
+    if name == "auto":
+        return ""
+    path = absolute(name, base)
+    if not _holds(Path.is_file, path) or not path.stat().st_mode & 0o111:
+        raise Wrong(f'there is no program {path}; give the path of a CPython 3.8 or newer, or "auto"')
+    return str(path)
+
+
+def _cpus(value: object, base: Path) -> tuple[int, ...] | None:
+    if value == "auto":
+        return None
+    if not isinstance(value, list) or not value:
+        raise Wrong('must be "auto" or a list of CPU numbers; write for example [0, 2]')
+    for one in value:
+        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
+            raise Wrong('must hold CPU numbers only; write for example [0, 2], or "auto"')
+    if len(set(value)) != len(value):
+        raise Wrong("names a CPU twice; leave one out")
+    return tuple(value)
+
+
+def _graders(value: object, base: Path) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise Wrong(f'must be a table, is {toml_type(value)}; write {{ "name" = "path/grader.py" }}')
+    found = {}
+    for name, path in value.items():
+        if not isinstance(path, str) or not path or not path.isprintable():
+            raise Wrong(f'"{name}" must be a path as a string; write {{ "name" = "path/grader.py" }}')
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise Wrong(f'"{name}" leaves the grader root; give a path below it')
+        found[name] = path
+    return found
+
+
+def _table(value: object, base: Path) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise Wrong(f"must be a table, is {toml_type(value)}; write {{ key = value }}")
+    return value
+
+
+# --- the tables -----------------------------------------------------------------------------------
+
+
+class _Required(Enum):
+    REQUIRED = "required"
+
+
+REQUIRED: Final = _Required.REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key. `default` is written as in the file (a TOML value), None for "not set", or REQUIRED.
+
+    `example` stands in docs only.
+    """
+
+    key: str
+    kind: Kind
+    default: object
+    doc: str
+
+
+WARDEN: Final = (
+    Setting("state_dir", PATH, "var", "Journal, status file, metrics, lock. Made at start with mode 0700."),
+    Setting(
+        "status_file",
+        PATH,
+        None,
+        "Where the status document goes; `status.json` in `state_dir` if not set. Set it when another user's "
+        "monitoring reads it. Its folder must exist.",
+    ),
+    Setting(
+        "log", choice(LogStyle), "auto", "How the log reads; auto is human on a terminal, JSON otherwise."
+    ),
+    Setting(
+        "drain_s", number(0, 3600), 30, "SIGTERM: finish what is in hand for so many seconds, then kill."
+    ),
+    Setting(
+        "journal_keep_days", integer(1, 3650), 14, "Delivered submissions are forgotten after so many days."
+    ),
+)
+
+SERVER: Final = (
+    Setting(
+        "url",
+        Kind("http or https URL", _url),
+        REQUIRED,
+        "Scheme, host and port; `/xqueue/` is appended unless the path ends with it.",
+    ),
+    Setting("username", text(), REQUIRED, "The account that the XQueue knows."),
+    Setting("password_file", PATH, None, "A file with the password, readable by its owner only."),
+    Setting(
+        "password_env",
+        Kind("name of a variable", _env),
+        None,
+        "An environment variable with the password. Give exactly one of `password_file` and `password_env`.",
+    ),
+    Setting("basic_auth_username", text(), None, "HTTP Basic auth in front of the server, if any."),
+    Setting("basic_auth_password_file", PATH, None, "As `password_file`, for HTTP Basic auth."),
+    Setting(
+        "basic_auth_password_env",
+        Kind("name of a variable", _env),
+        None,
+        "As `password_env`, for HTTP Basic auth.",
+    ),
+    Setting("verify_tls", FLAG, True, "False only for a laboratory; `ca_file` is the better way."),
+    Setting("ca_file", FILE, None, "Certificates (PEM) to trust instead of the system's."),
+    Setting("connect_timeout_s", number(0.1, 120), 3.05, "Seconds to wait for a connection."),
+    Setting("pull_timeout_s", number(0.1, 600), 10, "Seconds to wait for an answer to a poll."),
+    Setting(
+        "put_timeout_s",
+        number(0.1, 600),
+        40,
+        "Seconds to wait for an answer to a reply. A legacy XQueue may need 25: it calls the LMS up to five "
+        "times before it answers.",
+    ),
+    Setting(
+        "file_hosts",
+        each(_host, "array of hosts"),
+        [],
+        "Hosts, besides the server itself, that submitted files may be fetched from.",
+    ),
+)
+
+SANDBOX: Final = (
+    Setting(
+        "interpreter",
+        Kind('path of a program, or "auto"', _interpreter),
+        "auto",
+        "CPython 3.8 or newer, also of a virtualenv; auto is warden's own Python, without its packages.",
+    ),
+    Setting(
+        "preload",
+        each(_module, "array of module names"),
+        [],
+        'Modules imported once in the zygote, for example ["numpy"].',
+    ),
+    Setting(
+        "require",
+        choice(Isolation),
+        "full",
+        "The isolation that must be in force; nothing ever runs with less.",
+    ),
+)
+
+LIMITS: Final = (
+    Setting("wall_s", number(0.1, 3600), 8, "Seconds of wall-clock time."),
+    Setting("cpu_s", number(0.05, 3600), 2, "Seconds of CPU time."),
+    Setting("memory_mib", integer(16, 1_048_576), 256, "MiB of memory."),
+    Setting("output_kib", integer(1, 65_536), 256, "KiB of standard output and error together."),
+    Setting("report_kib", integer(16, 65_536), 1024, "KiB of the report that the harness returns."),
+    Setting("scratch_mib", integer(1, 65_536), 16, "MiB in its scratch folder."),
+    Setting("scratch_files", integer(8, 1_000_000), 256, "Files in its scratch folder."),
+    Setting("processes", integer(1, 4096), 16, "Processes and threads, the first included."),
+    Setting("open_files", integer(16, 65_536), 64, "Open files of each process."),
+)
+
+QUEUE: Final = (
+    Setting("server", text(), REQUIRED, "The name of a server of `[servers]`."),
+    Setting("workers", integer(1, 256), 1, "How many submissions are graded at the same time."),
+    Setting(
+        "cpus",
+        Kind('"auto" or array of CPU numbers', _cpus),
+        "auto",
+        "The CPUs that the workers are pinned to, in turn; auto takes all that the service may use.",
+    ),
+    Setting("poll_floor_s", number(0.05, 3600), 0.2, "An empty queue is never polled faster (seconds)."),
+    Setting(
+        "poll_ceiling_s",
+        number(0.05, 3600),
+        5,
+        "An empty queue is polled ever slower, down to this (seconds).",
+    ),
+    Setting(
+        "processing_delay_s",
+        number(1, 86_400),
+        60,
+        "After so many seconds the server hands a submission to somebody else; must match the server's.",
+    ),
+)
+
+_HANDLER_HEAD: Final = (
+    Setting(
+        "kind", Kind('"gradelib" or "class"', lambda value, base: _words(value)), REQUIRED, "What judges."
+    ),
+    Setting(
+        "match",
+        text(),
+        "*",
+        "A shell-style pattern on the grader's path; the first handler of the queue that fits judges.",
+    ),
+    Setting("sandbox", text(), REQUIRED, "The name of a sandbox of `[sandboxes]`."),
+    Setting("limits", Kind("table", _table), {}, "Overrides of the sandbox's limits; the keys are the same."),
+)
+_HANDLER_TAIL: Final = (
+    Setting("templates", FOLDER, None, "A folder with own feedback templates."),
+    Setting("contact", text(empty=True), "", "Who is told when a grader of this course fails."),
+)
+
+GRADELIB: Final = (
+    *_HANDLER_HEAD,
+    Setting("grader_root", FOLDER, REQUIRED, "The folder below which the graders are found."),
+    Setting(
+        "graders",
+        Kind("table of paths", _graders),
+        {},
+        'Names that a plain-string payload may use, for example { hw1 = "week1/hw1/grader.py" }.',
+    ),
+    Setting(
+        "modules",
+        each(_module, "array of module names"),
+        [],
+        "Modules of the grader root that every grader may import, besides those in its own folder.",
+    ),
+    Setting(
+        "seeds",
+        integer(1, 10_000),
+        8,
+        "How many different random seeds the learners of a problem share; each costs one run of the answer.",
+    ),
+    *_HANDLER_TAIL,
+)
+
+CLASS: Final = (
+    *_HANDLER_HEAD,
+    Setting(
+        "class", Kind('"package.module:Class"', _class), REQUIRED, "A subclass of `graders.Grader` to import."
+    ),
+    Setting("options", Kind("table", _table), {}, "Handed to the class as they are."),
+    Setting("grader_root", FOLDER, None, "The folder that the grader's path of a payload is relative to."),
+    *_HANDLER_TAIL,
+)
+
+SECTIONS: Final[tuple[tuple[str, str, tuple[Setting, ...]], ...]] = (
+    ("[warden]", "The service itself.", WARDEN),
+    ("[servers.NAME]", "Where submissions come from. NAME is yours.", SERVER),
+    ("[sandboxes.NAME]", "An interpreter, kept warm. NAME is yours.", SANDBOX),
+    ("[sandboxes.NAME.limits]", "What one run may use. There is no value for unlimited.", LIMITS),
+    ("[queues.NAME]", "NAME is the queue's name on the server.", QUEUE),
+    ('[[queues.NAME.handlers]] with kind = "gradelib"', "Graders written with gradelib.", GRADELIB),
+    ('[[queues.NAME.handlers]] with kind = "class"', "Graders that are a Python class of yours.", CLASS),
+)
+"""(heading, one line, settings): what the manual shows, in its order."""
+
+
+def toml(value: object) -> str:
+    """A default as it would be written in the file."""
+    if value is REQUIRED:
+        return "required"
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    if isinstance(value, str):
+        return f'`"{value}"`'
+    if isinstance(value, dict):
+        return "`{}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`"
+
+
+def reference() -> str:
+    """Every setting with its kind and default, as Markdown tables."""
+    lines = []
+    for heading, line, settings in SECTIONS:
+        lines += [
+            f"### `{heading}`",
+            "",
+            line,
+            "",
+            "| key | value | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [f"| `{s.key}` | {s.kind.words} | {toml(s.default)} | {s.doc} |" for s in settings]
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
