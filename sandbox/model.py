@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-SCRATCH = "/box"
+SCRATCH = "/home/learner"
 """Inside the jail: the only writable folder, a fresh tmpfs per child, its working directory."""
 
 BUNDLE = "/course"

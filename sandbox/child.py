@@ -1,0 +1,149 @@
+"""The lock-down: what a freshly forked child does to itself before anybody else's code runs in it.
+
+Runs in: child (standard library only, CPython >= 3.8).
+
+Theory of operation.  The zygote is process 1 of the jail's pid namespace and holds capabilities in the jail's
+user namespace only.  Before each fork it asks for a new pid namespace, so the child is process 1 of its own:
+when it dies, however it dies, the kernel kills all that it started.  The child shuts the doors from the
+outermost to the innermost, each step needing a right that a later step gives up; the order is the point:
+
+    session, namespaces   needs CAP_SYS_ADMIN in the jail's user namespace
+    scratch, bundle       needs CAP_SYS_ADMIN; from here on the old files are out of sight
+    rlimits               before capabilities go: lowering needs none, but nothing may run unlimited
+    stdio                 the only descriptors that lead out: stdout, stderr, report
+    capabilities          all sets empty: mount, setns and friends are gone
+    no_new_privs          needed by the next two; no setuid program helps any more
+    landlock              files: read what the root shows, write in the scratch; no TCP, no outside signals
+    descriptors           all closed but 0, 1, 2 and the report
+    seccomp               last, as it forbids the calls used above
+
+Only then it writes READY to the report pipe.  What precedes READY in that pipe was written by this module;
+so the zygote can tell "the sandbox failed at step X" from anything that the code inside may say.
+"""
+
+import gc
+import os
+import resource
+import signal
+import struct
+import sys
+
+from sandbox import kernel
+
+READY = b"."
+FAILED = b"!"
+SCRATCH = "/home/learner"
+BUNDLE = "/course"
+BUNDLES = "/bundles"
+REPORT_FD = 3
+EXIT_SETUP = 70
+
+# Limits that do not depend on the task: nothing of this is of use to a submission.
+FIXED_LIMITS = (
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_MEMLOCK, 0),
+    (resource.RLIMIT_MSGQUEUE, 0),
+    (resource.RLIMIT_SIGPENDING, 64),
+    (resource.RLIMIT_NICE, 0),
+    (resource.RLIMIT_RTPRIO, 0),
+)
+STACK_BYTES = 8 * 1024 * 1024
+
+
+def lock_down(scratch_fd, bundle, limits, pipes, null_fd, landlock_fd, program):
+    # type: (int, str | None, dict[str, int], tuple[int, int, int], int, int, bytes) -> None
+    """Shut every door. Raises OSError (with the failing call in its message) if one does not shut.
+
+    `limits` holds integers: cpu_s, memory_bytes (address space), file_bytes, processes, open_files.
+    `pipes` are the write ends for stdout, stderr and the report.
+    """
+    # The report pipe takes the place of the zygote's line to the worker, which is of no business to us.
+    os.dup2(pipes[2], REPORT_FD, inheritable=False)
+
+    # session: no terminal, no process group shared with anybody
+    os.setsid()
+
+    # namespaces: mounts and System V / POSIX message queues of its own (the pid namespace came with the fork)
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+
+    # scratch: the tmpfs that the zygote made for this child; bundle: this task's files and nobody else's
+    kernel.attach_mount(scratch_fd, SCRATCH.encode())
+    if bundle is not None:
+        source = ("%s/%s" % (BUNDLES, bundle)).encode()
+        target = BUNDLE.encode()
+        kernel.mount(source, target, None, kernel.MS_BIND)
+        readonly = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY
+        kernel.mount(None, target, None, readonly | kernel.MS_NOSUID | kernel.MS_NODEV)
+    kernel.umount(BUNDLES.encode(), kernel.MNT_DETACH)
+    os.chdir(SCRATCH)
+
+    # rlimits: soft = hard, so that nothing can be raised again
+    for which, value in FIXED_LIMITS:
+        resource.setrlimit(which, (value, value))
+    # Process 1 of a namespace ignores SIGXCPU, so the soft limit is of no use: the hard one kills.
+    resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_s"], limits["cpu_s"]))
+    resource.setrlimit(resource.RLIMIT_AS, (limits["memory_bytes"], limits["memory_bytes"]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes"], limits["file_bytes"]))
+    resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits["open_files"], limits["open_files"]))
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, STACK_BYTES))
+
+    # stdio: nothing to read, two pipes to write
+    os.dup2(null_fd, 0)
+    os.dup2(pipes[0], 1)
+    os.dup2(pipes[1], 2)
+
+    # capabilities: effective, permitted, inheritable (and with them ambient); the bounding set is empty since
+    # the zygote's start. Not dumpable: nothing may attach, no core.
+    kernel.capset(0, 0, 0)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    if landlock_fd >= 0:
+        kernel.landlock_restrict_self(landlock_fd)
+    kernel.close_range(REPORT_FD + 1, 0xFFFFFFFF)
+    kernel.set_seccomp_filter(program)
+
+
+def run(entry, request, setup):
+    # type: (object, bytes, tuple) -> None
+    """Lock down, call `entry(request)`, write the report, end. Never returns."""
+    code = 1
+    try:
+        try:
+            lock_down(*setup)
+        except BaseException as error:
+            number = getattr(error, "errno", None) or 0
+            text = "%d %s" % (number, error)
+            os.write(REPORT_FD, FAILED + text.encode("utf-8", "replace")[:500])
+            os._exit(EXIT_SETUP)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        if "random" in sys.modules:  # else every child would draw the same numbers
+            sys.modules["random"].seed()
+        gc.enable()
+        os.write(REPORT_FD, READY)
+        report = entry(request)
+        view = memoryview(struct.pack("!I", len(report)) + report)
+        while view:
+            view = view[os.write(REPORT_FD, view) :]
+        code = 0
+    except BaseException as error:
+        _explain(error)
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BaseException:
+            pass
+        os._exit(code)
+
+
+def _explain(error):
+    # type: (BaseException) -> None
+    """The entry point raised: say so on stderr, for operators. Harnesses catch what learners raise."""
+    try:
+        import traceback
+
+        traceback.print_exception(type(error), error, error.__traceback__)
+    except BaseException:
+        pass

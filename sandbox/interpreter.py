@@ -1,0 +1,68 @@
+"""What a jail must show so that an interpreter runs in it.
+
+Runs in: worker.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.model import SandboxUnavailable
+
+ASK = """
+import json, os, sys, sysconfig
+paths = sysconfig.get_paths()
+print(json.dumps({
+    "executable": sys.executable, "prefix": sys.prefix, "base_prefix": sys.base_prefix,
+    "version": list(sys.version_info[:3]), "implementation": sys.implementation.name,
+    "stdlib": paths["stdlib"], "platstdlib": paths["platstdlib"],
+    "libdir": sysconfig.get_config_var("LIBDIR") or "",
+    "shared": bool(sysconfig.get_config_var("Py_ENABLE_SHARED")),
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """An interpreter and the host paths that it needs to see."""
+
+    executable: str
+    version: tuple[int, int, int]
+    paths: tuple[str, ...]
+
+
+def default() -> str:
+    """The interpreter that runs us, without its virtualenv."""
+    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return str(base) if base.exists() else os.path.realpath(sys.executable)
+
+
+@functools.cache
+def examine(path: str) -> Interpreter:
+    """Ask an interpreter where its parts are.
+
+    Raises:
+        SandboxUnavailable: it cannot be started, or is no CPython >= 3.8.
+    """
+    command = [path or default(), "-I", "-c", ASK]
+    try:
+        run = subprocess.run(command, capture_output=True, timeout=30, check=True, env={"LANG": "C.UTF-8"})
+        told = json.loads(run.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise SandboxUnavailable(f"the interpreter {command[0]} cannot be asked: {error}") from None
+    version = tuple(told["version"])
+    if told["implementation"] != "cpython" or version < (3, 8):
+        raise SandboxUnavailable(f"the interpreter {command[0]} is not CPython >= 3.8")
+    executable = told["executable"]
+    paths: list[str] = [os.path.realpath(executable), told["stdlib"], told["platstdlib"]]
+    if told["prefix"] != told["base_prefix"]:  # a virtualenv: its packages, and the way to its interpreter
+        paths += [executable, told["prefix"]]
+    if told["shared"] and told["libdir"] and told["base_prefix"] != "/usr":
+        paths.append(told["libdir"])
+    return Interpreter(executable, version, tuple(dict.fromkeys(paths)))  # type: ignore[arg-type]

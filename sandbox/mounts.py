@@ -1,0 +1,128 @@
+"""The jail's private root: a small read-only tree that shows the interpreter, its libraries and the harness.
+
+Runs in: launcher.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import kernel
+
+LIBRARY = "/warden"
+"""Inside the jail: where the profile's library folders appear; first on the zygote's import path."""
+
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+FOLDERS = ("home/learner", "course", "bundles", "warden", "dev", "etc")
+LINKS = {"box": "home/learner", "tmp": "home/learner"}
+FILES = {
+    "etc/passwd": "learner:x:1000:1000:learner:/home/learner:/nonexistent\n",
+    "etc/group": "learner:x:1000:\n",
+    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "etc/hosts": "127.0.0.1 localhost\n",
+}
+# What every dynamically linked program needs; what is not there on this system is passed over.
+SYSTEM_PATHS = (
+    "/lib64",
+    "/usr/lib64",
+    "/etc/ld.so.cache",
+    "/usr/share/zoneinfo",
+    "/usr/lib/locale",
+)
+MULTIARCH = {
+    "x86_64": "x86_64-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """A host path to be seen, read-only, at `target` in the jail."""
+
+    source: str
+    target: str
+
+
+def system_paths() -> list[str]:
+    """The shared libraries of this system, as paths that exist."""
+    machine = MULTIARCH.get(os.uname().machine, "")
+    candidates = [*SYSTEM_PATHS, f"/usr/lib/{machine}", f"/lib/{machine}"]
+    return [path for path in candidates if Path(path).exists()]
+
+
+def build_root(staging: str, shown: Sequence[Show]) -> None:
+    """Mount a fresh tree at `staging` (any folder; only this mount namespace sees it) and move into it.
+
+    Afterwards nothing of the old tree can be reached. Needs CAP_SYS_ADMIN in a private mount namespace.
+
+    Raises:
+        OSError: a mount failed; its message names it.
+    """
+    kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount(
+        b"tmpfs", staging.encode(), b"tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, b"size=1m,mode=0755"
+    )
+    root = Path(staging)
+    old_mask = os.umask(0o022)
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True)
+    for name, target in LINKS.items():
+        (root / name).symlink_to(target)
+    for name, text in FILES.items():
+        (root / name).write_text(text)
+    for show in shown:
+        _show(root, show)
+    for device in DEVICES:
+        _bind(Path(device), root / device[1:], device=True)
+    os.umask(old_mask)
+    os.chdir(staging)
+    kernel.pivot_root(b".", b".")
+    kernel.umount(b".", kernel.MNT_DETACH)
+    os.chdir("/")
+    flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount(None, b"/", None, flags)
+
+
+def _show(root: Path, show: Show) -> None:
+    """Bind `show`; symbolic links among the target's parents are recreated as links (/lib -> usr/lib)."""
+    source = Path(show.source)
+    target = Path(show.target)
+    if show.source == show.target:
+        for parent in reversed(target.parents):
+            if parent.is_symlink():
+                link = root / str(parent)[1:]
+                if not link.is_symlink():
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(parent.readlink())
+                resolved = source.resolve()
+                return _show(root, Show(str(resolved), str(resolved)))
+        if source.is_symlink():
+            link = root / show.target[1:]
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(source.readlink())
+            resolved = source.resolve()
+            return _show(root, Show(str(resolved), str(resolved)))
+    inside = root / show.target[1:]
+    if inside.exists() and os.path.ismount(inside):
+        return None
+    _bind(source, inside)
+    return None
+
+
+def _bind(source: Path, target: Path, device: bool = False) -> None:
+    if source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    # Recursive: in a user namespace, what is mounted below the source must come along or the bind is refused.
+    kernel.mount(os.fsencode(source), os.fsencode(target), None, kernel.MS_BIND | kernel.MS_REC)
+    attributes = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NOEXEC if device else kernel.MOUNT_ATTR_RDONLY
+    if not device:
+        attributes |= kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+    kernel.mount_setattr(os.fsencode(target), attributes)

@@ -1,0 +1,62 @@
+"""From facts to the outcome: one pure function, the only place that says what happened to a child.
+
+Runs in: worker.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from sandbox.model import Limits, OutcomeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the zygote and the cgroup observed. None of it was said by the child."""
+
+    killed: str = ""  # "", "wall", "cpu", "output", "report": why the zygote killed it
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_s: float = 0.0
+    complete: bool = False  # the report was framed right and whole
+    scratch_full: bool = False
+    oom_kills: int = 0  # by the cgroup, during this task
+    fork_failures: int = 0  # by the pids cgroup, during this task
+
+
+def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
+    """The outcome and one line for operators. The first row that fits wins: who killed it comes before how it died."""
+    killed = {
+        "wall": (OutcomeKind.WALL, f"killed: wall-clock limit of {limits.wall_s:g} s"),
+        "cpu": (OutcomeKind.CPU, f"killed: CPU limit of {limits.cpu_s:g} s"),
+        "output": (OutcomeKind.OUTPUT, f"killed: more than {limits.output_kib} KiB of output"),
+        "report": (OutcomeKind.OUTPUT, f"killed: report of more than {limits.report_kib} KiB"),
+    }
+    if facts.killed in killed:
+        return killed[facts.killed]
+    if facts.oom_kills:
+        return (
+            OutcomeKind.MEMORY,
+            f"the kernel killed it: cgroup limit ({limits.memory_mib} MiB and the rest)",
+        )
+    if facts.cpu_s > limits.cpu_s and facts.signal in (signal.SIGKILL, signal.SIGXCPU):
+        return OutcomeKind.CPU, f"the kernel killed it: RLIMIT_CPU, {facts.cpu_s:.1f} s used"
+    if facts.signal == signal.SIGSYS:
+        return OutcomeKind.FORBIDDEN, "the kernel killed it: forbidden system call"
+    if facts.fork_failures:
+        return OutcomeKind.PROCESSES, f"more than {limits.processes} processes or threads"
+    if facts.scratch_full or facts.signal == signal.SIGXFSZ:
+        return OutcomeKind.DISK, f"scratch full: {limits.scratch_mib} MiB, {limits.scratch_files} files"
+    if facts.signal is not None:
+        return OutcomeKind.SIGNAL, f"died of {_signal_name(facts.signal)}"
+    if facts.complete and facts.exit_code == 0:
+        return OutcomeKind.OK, ""
+    return OutcomeKind.EXIT, f"exit status {facts.exit_code} before its report was complete"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
