@@ -3,8 +3,8 @@
 Runs in: worker. Both hierarchies: v2 (one tree) and v1 (one tree per controller; memory and pids are used).
 
 The zygote lives in its jail's group for good and children inherit it, so a task costs no move; limits are
-written only when they change. Groups are named warden-<pid>-<slot>; one whose pid is gone is swept at the next
-start.
+written only when they change. Groups are named warden-<pid>-<slot>; one whose pid is gone is swept at the
+next start.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def _parents() -> dict[str, Path]:
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         if _unified() and number == "0":
-            # No group may hold processes and hand controllers down (except the root): a delegated service keeps
-            # its own processes in a leaf called "main", and jails go beside it.
+            # No group but the root may both hold processes and hand controllers down: a delegated service
+            # keeps its own processes in a leaf called "main", and jails go beside it.
             folder = MOUNT / path.lstrip("/")
             if folder.name == "main":
                 folder = folder.parent

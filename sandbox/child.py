@@ -21,6 +21,8 @@ Only then it writes READY to the report pipe.  What precedes READY in that pipe 
 so the zygote can tell "the sandbox failed at step X" from anything that the code inside may say.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import resource
@@ -29,6 +31,11 @@ import struct
 import sys
 
 from sandbox import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
+    from typing import Any, Callable
+
 
 READY = b"."
 FAILED = b"!"
@@ -50,8 +57,15 @@ FIXED_LIMITS = (
 STACK_BYTES = 8 * 1024 * 1024
 
 
-def lock_down(scratch_fd, bundle, limits, pipes, null_fd, landlock_fd, program):
-    # type: (int, str | None, dict[str, int], tuple[int, int, int], int, int, bytes) -> None
+def lock_down(
+    scratch_fd: int,
+    bundle: str | None,
+    limits: dict[str, int],
+    pipes: tuple[int, int, int],
+    null_fd: int,
+    landlock_fd: int,
+    program: bytes,
+) -> None:
     """Shut every door. Raises OSError (with the failing call in its message) if one does not shut.
 
     `limits` holds integers: cpu_s, memory_bytes (address space), file_bytes, processes, open_files.
@@ -104,8 +118,7 @@ def lock_down(scratch_fd, bundle, limits, pipes, null_fd, landlock_fd, program):
     kernel.set_seccomp_filter(program)
 
 
-def run(entry, request, setup):
-    # type: (object, bytes, tuple) -> None
+def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...]) -> None:
     """Lock down, call `entry(request)`, write the report, end. Never returns."""
     code = 1
     try:
@@ -138,8 +151,7 @@ def run(entry, request, setup):
         os._exit(code)
 
 
-def _explain(error):
-    # type: (BaseException) -> None
+def _explain(error: BaseException) -> None:
     """The entry point raised: say so on stderr, for operators. Harnesses catch what learners raise."""
     try:
         import traceback

@@ -65,4 +65,4 @@ def examine(path: str) -> Interpreter:
         paths += [executable, told["prefix"]]
     if told["shared"] and told["libdir"] and told["base_prefix"] != "/usr":
         paths.append(told["libdir"])
-    return Interpreter(executable, version, tuple(dict.fromkeys(paths)))  # type: ignore[arg-type]
+    return Interpreter(executable, version, tuple(dict.fromkeys(paths)))

@@ -35,10 +35,10 @@ from sandbox.outcome import Facts, classify
 MIB = 1024 * 1024
 START_S = 30.0
 GRACE_S = 10.0
-"""How long after the wall limit the zygote may take to answer: it kills at the limit, a busy host delays it."""
+"""How long after the wall limit the zygote may take to answer: a busy host delays it."""
 BUNDLES_KEPT = 64
 ZYGOTE_MIB = 64
-"""What a jail's control group may hold besides the task's own memory: the zygote, page tables, kernel memory."""
+"""What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
 UID_BASE = 900_000
 UID_SPAN = 50_000
 
@@ -76,7 +76,7 @@ class Jail:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- life -----------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------
 
     def open(self) -> None:
         """Launch the zygote and wait until it is warm. Does nothing if it is.
@@ -155,14 +155,14 @@ class Jail:
         self.pid = 0
         self._known.clear()
 
-    # -- tasks ----------------------------------------------------------------------------------------------------
+    # -- tasks -------------------------------------------------------
 
     def run(self, task: Task) -> Outcome:
         """Run one task in a fresh child and return when it and all its descendants are dead.
 
         Raises:
             SandboxUnavailable: see open().
-            SandboxError: the child ran nothing, or the zygote was lost; the jail opens again at the next task.
+            SandboxError: the child ran nothing, or the zygote was lost; the next task opens a new one.
         """
         self.open()
         limits = task.limits
@@ -267,7 +267,7 @@ class Jail:
             return Outcome(kind, isolation=layers, detail=detail)
         raise SandboxError(f"the jail was lost: {reason}")
 
-    # -- the line to the zygote -------------------------------------------------------------------------------------
+    # -- the line to the zygote --------------------------------------
 
     def _send(self, head: dict[str, object], parts: list[bytes] | None = None) -> None:
         assert self._control is not None  # noqa: S101

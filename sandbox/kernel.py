@@ -6,6 +6,8 @@ Every function raises OSError on failure. Numbers are those of the generic table
 the same on all architectures from 424 on; the two older ones that are needed stand in OLD_NUMBERS.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import struct
@@ -81,51 +83,45 @@ _syscall = _libc.syscall
 _long = ctypes.c_long
 
 
-def _check(result, what):
-    # type: (int, str) -> int
+def _check(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, "%s: %s" % (what, os.strerror(number)))
     return result
 
 
-def _old(index):
-    # type: (int) -> int
+def _old(index: int) -> int:
     machine = os.uname().machine
     if machine not in OLD_NUMBERS:
         raise OSError(38, "no system call numbers known for the machine type " + machine)
     return OLD_NUMBERS[machine][index]
 
 
-def unshare(flags):
-    # type: (int) -> None
+def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare(%#x)" % flags)
 
 
-def setns(fd, flags):
-    # type: (int, int) -> None
+def setns(fd: int, flags: int) -> None:
     _check(_libc.setns(fd, flags), "setns")
 
 
-def mount(source, target, fstype, flags, options=None):
-    # type: (bytes | None, bytes, bytes | None, int, bytes | None) -> None
+def mount(
+    source: bytes | None, target: bytes, fstype: bytes | None, flags: int, options: bytes | None = None
+) -> None:
     _check(
         _libc.mount(source, target, fstype, ctypes.c_ulong(flags), options), "mount " + os.fsdecode(target)
     )
 
 
-def umount(target, flags=0):
-    # type: (bytes, int) -> None
+def umount(target: bytes, flags: int = 0) -> None:
     _check(_libc.umount2(target, flags), "umount " + os.fsdecode(target))
 
 
-def pivot_root(new, old):
-    # type: (bytes, bytes) -> None
+def pivot_root(new: bytes, old: bytes) -> None:
     _check(_syscall(_long(_old(1)), new, old), "pivot_root")
 
 
-def mount_setattr(path, attributes, recursive=True):
-    # type: (bytes, int, bool) -> None
+def mount_setattr(path: bytes, attributes: int, recursive: bool = True) -> None:
     """Set mount attributes (never clears one) on a mount and all below it. Linux >= 5.12."""
     attr = struct.pack("=QQQQ", attributes, 0, 0, 0)
     flags = AT_RECURSIVE if recursive else 0
@@ -133,8 +129,7 @@ def mount_setattr(path, attributes, recursive=True):
     _check(result, "mount_setattr " + os.fsdecode(path))
 
 
-def clone_as_sibling():
-    # type: () -> int
+def clone_as_sibling() -> int:
     """Fork a child of this process's parent (CLONE_PARENT): 0 in the child, its pid here.
 
     Skips the interpreter's own fork handlers, so the child must exec soon and start no thread.
@@ -144,8 +139,7 @@ def clone_as_sibling():
     return _check(_syscall(_long(_old(0)), _long(flags), zero, zero, zero, zero), "clone")
 
 
-def detached_tmpfs(options):
-    # type: (dict[str, str]) -> int
+def detached_tmpfs(options: dict[str, str]) -> int:
     """A tmpfs mounted nowhere yet, as a descriptor: whoever holds it can attach it and measure it."""
     fs = _check(_syscall(_long(SYS_FSOPEN), b"tmpfs", _long(FSOPEN_CLOEXEC)), "fsopen tmpfs")
     try:
@@ -174,35 +168,30 @@ def detached_tmpfs(options):
         os.close(fs)
 
 
-def attach_mount(fd, target):
-    # type: (int, bytes) -> None
+def attach_mount(fd: int, target: bytes) -> None:
     result = _syscall(
         _long(SYS_MOVE_MOUNT), _long(fd), b"", _long(AT_FDCWD), target, _long(MOVE_MOUNT_F_EMPTY_PATH)
     )
     _check(result, "move_mount " + os.fsdecode(target))
 
 
-def pidfd_open(pid):
-    # type: (int) -> int
+def pidfd_open(pid: int) -> int:
     return _check(_syscall(_long(SYS_PIDFD_OPEN), _long(pid), _long(0)), "pidfd_open")
 
 
-def close_range(first, last):
-    # type: (int, int) -> None
+def close_range(first: int, last: int) -> None:
     if first <= last:
         _check(_syscall(_long(SYS_CLOSE_RANGE), _long(first), _long(last), _long(0)), "close_range")
 
 
-def prctl(option, arg2=0, arg3=0, arg4=0, arg5=0):
-    # type: (int, int, int, int, int) -> int
+def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     result = _libc.prctl(
         option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(arg4), ctypes.c_ulong(arg5)
     )
     return _check(result, "prctl(%d)" % option)
 
 
-def capset(effective, permitted, inheritable):
-    # type: (int, int, int) -> None
+def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set this thread's capability sets (bit masks). See capset(2), _LINUX_CAPABILITY_VERSION_3."""
     header = struct.pack("=Ii", 0x20080522, 0)
     low, high = 0xFFFFFFFF, 32
@@ -218,8 +207,7 @@ def capset(effective, permitted, inheritable):
     _check(_syscall(_long(_old(2)), header, data), "capset")
 
 
-def set_seccomp_filter(program):
-    # type: (bytes) -> None
+def set_seccomp_filter(program: bytes) -> None:
     """Install a compiled BPF program (an array of struct sock_filter). Needs no_new_privs."""
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog { unsigned short len; struct sock_filter *filter; }
@@ -228,15 +216,13 @@ def set_seccomp_filter(program):
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(holder))
 
 
-def landlock_abi():
-    # type: () -> int
+def landlock_abi() -> int:
     """The kernel's Landlock ABI version, 0 where it has none."""
     result = _syscall(_long(SYS_LANDLOCK_CREATE_RULESET), None, _long(0), _long(1))
     return result if result > 0 else 0
 
 
-def landlock_create_ruleset(fs, net, scoped, abi):
-    # type: (int, int, int, int) -> int
+def landlock_create_ruleset(fs: int, net: int, scoped: int, abi: int) -> int:
     attr = struct.pack("=QQQ", fs, net, scoped)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     return _check(
@@ -244,8 +230,7 @@ def landlock_create_ruleset(fs, net, scoped, abi):
     )
 
 
-def landlock_add_path(ruleset, path, access):
-    # type: (int, str, int) -> None
+def landlock_add_path(ruleset: int, path: str, access: int) -> None:
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         attr = struct.pack("=Qi", access, fd)
@@ -257,6 +242,5 @@ def landlock_add_path(ruleset, path, access):
         os.close(fd)
 
 
-def landlock_restrict_self(ruleset):
-    # type: (int) -> None
+def landlock_restrict_self(ruleset: int) -> None:
     _check(_syscall(_long(SYS_LANDLOCK_RESTRICT_SELF), _long(ruleset), _long(0)), "landlock_restrict_self")

@@ -2,10 +2,10 @@
 
 Runs in: launcher.
 
-A rule holds for a folder and all below it, through mounts too. The scratch of each child is another tmpfs, but
-always mounted on the same folder, so a rule on that folder would be a rule on the covered directory; the kernel
-walks up from the mount to the mount point's *parent* instead. Hence SCRATCH hangs below SCRATCH_PARENT, which
-holds nothing else, and the rule is on the parent.
+A rule holds for a folder and all below it, through mounts too. The scratch of each child is another tmpfs,
+always mounted on the same folder, so a rule on that folder would be one on the covered directory; the kernel
+walks up from the mount to the mount point's *parent* instead. Hence the scratch hangs below a folder that
+holds nothing else, and the rule is on that.
 """
 
 from __future__ import annotations

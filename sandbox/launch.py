@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 from sandbox import kernel, landlock, mounts, namespaces, wire
 from sandbox.child import BUNDLES, SCRATCH
@@ -35,7 +36,7 @@ CAP_SETPCAP = 8
 CAP_SYS_ADMIN = 21
 AMBIENT = (CAP_SETPCAP, CAP_SYS_ADMIN)
 
-BOOT = "import sys; sys.path[0] = %r; from sandbox.zygote import main; main()" % mounts.LIBRARY
+BOOT = f"import sys; sys.path[0] = {mounts.LIBRARY!r}; from sandbox.zygote import main; main()"
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -73,7 +74,7 @@ def launch(config: dict[str, Any]) -> tuple[int, list[str]]:
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     kernel.mount(b"tmpfs", BUNDLES.encode(), b"tmpfs", flags, b"size=256m,nr_inodes=65536,mode=0755")
     _set_hostname("jail")
-    parent = os.path.dirname(SCRATCH)
+    parent = str(Path(SCRATCH).parent)
     landlock_fd, abi = landlock.ruleset("/", parent, mounts.DEVICES)
 
     pid = kernel.clone_as_sibling()
@@ -126,7 +127,7 @@ def main() -> None:
     frame = wire.receive(CONTROL_FD)
     if frame is None:
         return
-    config = cast("dict[str, Any]", frame[0])
+    config = frame[0]
     try:
         pid, layers = launch(config)
     except OSError as error:

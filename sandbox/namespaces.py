@@ -40,7 +40,7 @@ class Ids:
 
 
 def privileged() -> bool:
-    """Whether this process may build the jail as root (real uid 0 with CAP_SYS_ADMIN) instead of as itself."""
+    """Whether this process may build the jail as root (uid 0 with CAP_SYS_ADMIN) instead of as itself."""
     if os.geteuid() != 0:
         return False
     for line in Path("/proc/self/status").read_text().splitlines():

@@ -26,7 +26,7 @@ class Facts:
 
 
 def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
-    """The outcome and one line for operators. The first row that fits wins: who killed it comes before how it died."""
+    """The outcome and one line for operators. The first that fits wins: who killed it, then how it died."""
     killed = {
         "wall": (OutcomeKind.WALL, f"killed: wall-clock limit of {limits.wall_s:g} s"),
         "cpu": (OutcomeKind.CPU, f"killed: CPU limit of {limits.cpu_s:g} s"),

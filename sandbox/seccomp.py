@@ -2,11 +2,11 @@
 
 Runs in: worker (compiles), never in the child. pyseccomp is imported here and nowhere else.
 
-Three answers. ALLOWED calls pass. DEADLY calls kill the whole process (outcome FORBIDDEN): nobody needs them by
-accident, so meeting one is an attack, and it shall not get a second try. Everything else that the kernel knows
-or will know is answered as if it did not exist (ENOSYS), or, where programs expect it to exist, as not permitted.
-clone3 is among those that "do not exist": its flags lie in memory, out of a filter's reach, and libc falls back
-to clone, whose flags are looked at.
+Three answers. ALLOWED calls pass. DEADLY calls kill the whole process (outcome FORBIDDEN): nobody needs them
+by accident, so meeting one is an attack, and it shall not get a second try. Everything else that the kernel
+knows or will know is answered as if it did not exist (ENOSYS), or, where programs expect it to exist, as not
+permitted. clone3 is among those that "do not exist": its flags lie in memory, out of a filter's reach, and
+libc falls back to clone, whose flags are looked at.
 """
 
 from __future__ import annotations
@@ -15,15 +15,43 @@ import errno
 import functools
 import os
 import socket
-import tempfile
 
 import pyseccomp
 
 # Families in one line each; see syscalls(2). A name unknown to this libseccomp or machine is passed over.
-# Left out on purpose: memfd_create, System V shared memory and vmsplice, which hold memory that no rlimit counts.
-ALLOWED = ["read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "lseek", "close", "close_range", "open", "openat", "openat2", "creat", "access", "faccessat", "faccessat2", "stat", "fstat", "lstat", "newfstatat", "statx", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "umask", "truncate", "ftruncate", "fallocate", "utime", "utimes", "utimensat", "futimesat", "statfs", "fstatfs", "fsync", "fdatasync", "sync_file_range", "flock", "fadvise64", "readahead", "copy_file_range", "sendfile", "dup", "dup2", "dup3", "pipe", "pipe2", "poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2", "timerfd_create", "timerfd_settime", "timerfd_gettime", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "signalfd", "signalfd4", "mmap", "munmap", "mremap", "mprotect", "brk", "madvise", "msync", "mincore", "mlock", "munlock", "membarrier", "futex", "futex_waitv", "set_robust_list", "get_robust_list", "set_tid_address", "rseq", "restart_syscall", "fork", "vfork", "wait4", "waitid", "exit", "exit_group", "getpid", "getppid", "gettid", "getpgrp", "getpgid", "setpgid", "getsid", "setsid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "getrlimit", "getrusage", "times", "sysinfo", "uname", "getpriority", "setpriority", "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval", "getcpu", "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "alarm", "getitimer", "setitimer", "timer_create", "timer_settime", "timer_gettime", "timer_getoverrun", "timer_delete", "kill", "tkill", "tgkill", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "rt_sigqueueinfo", "sigaltstack", "pause", "arch_prctl", "getrandom", "pidfd_open", "pidfd_send_signal", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg", "shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt"]
+# Left out on purpose: memfd_create, System V shared memory, vmsplice: they hold memory that no rlimit counts.
+ALLOWED = """
+read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range open
+openat openat2 creat access faccessat faccessat2 stat fstat lstat newfstatat statx readlink readlinkat
+getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2
+link linkat symlink symlinkat chmod fchmod fchmodat umask truncate ftruncate fallocate utime utimes
+utimensat futimesat statfs fstatfs fsync fdatasync sync_file_range flock fadvise64 readahead
+copy_file_range sendfile dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create epoll_create1
+epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 timerfd_create timerfd_settime
+timerfd_gettime inotify_init inotify_init1 inotify_add_watch inotify_rm_watch signalfd signalfd4 mmap
+munmap mremap mprotect brk madvise msync mincore mlock munlock membarrier futex futex_waitv
+set_robust_list get_robust_list set_tid_address rseq restart_syscall fork vfork wait4 waitid exit
+exit_group getpid getppid gettid getpgrp getpgid setpgid getsid setsid getuid geteuid getgid getegid
+getresuid getresgid getgroups getrlimit getrusage times sysinfo uname getpriority setpriority sched_yield
+sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min
+sched_rr_get_interval getcpu clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm
+getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete kill tkill
+tgkill rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait
+rt_sigqueueinfo sigaltstack pause arch_prctl getrandom pidfd_open pidfd_send_signal sendto sendmsg
+sendmmsg recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt setsockopt
+""".split()  # noqa: SIM905 - reads better than a list
 
-DEADLY = ["ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd", "mount", "umount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "mknod", "mknodat", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff", "syslog", "acct", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capset", "iopl", "ioperm", "modify_ldt", "vm86", "vm86old", "personality", "quotactl", "quotactl_fd", "lookup_dcookie", "nfsservctl", "sethostname", "setdomainname", "vhangup", "uselib", "fanotify_init", "fanotify_mark", "seccomp", "migrate_pages", "move_pages", "mbind", "set_mempolicy", "memfd_secret", "landlock_create_ruleset"]
+DEADLY = """
+ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd mount umount umount2
+pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr unshare setns
+open_by_handle_at name_to_handle_at mknod mknodat bpf perf_event_open userfaultfd io_uring_setup
+io_uring_enter io_uring_register keyctl add_key request_key kexec_load kexec_file_load init_module
+finit_module delete_module reboot swapon swapoff syslog acct settimeofday clock_settime clock_adjtime
+adjtimex setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset iopl
+ioperm modify_ldt vm86 vm86old personality quotactl quotactl_fd lookup_dcookie nfsservctl sethostname
+setdomainname vhangup uselib fanotify_init fanotify_mark seccomp migrate_pages move_pages mbind
+set_mempolicy memfd_secret landlock_create_ruleset
+""".split()  # noqa: SIM905 - reads better than a list
 
 # Known to every program, and refused in the way that programs understand.
 REFUSED = {
@@ -111,14 +139,13 @@ def program() -> bytes:
         _rule(filter_, pyseccomp.ALLOW, "prctl", argument(0, masked, LOW_32, option))
     # Pairs of connected sockets lead nowhere; asyncio and multiprocessing need them.
     _rule(filter_, pyseccomp.ALLOW, "socketpair", argument(0, masked, LOW_32, socket.AF_UNIX))
-    # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals), F_NOTIFY, F_SETPIPE_SZ (kernel memory).
+    # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals) nor F_SETPIPE_SZ (kernel memory).
     for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1024, 1025, 1030, 1032, 1033, 1034):
         _rule(filter_, pyseccomp.ALLOW, "fcntl", argument(1, masked, LOW_32, command))
     # prlimit64 may read, for this process (0) only: the second structure pointer is the new limit.
     _rule(filter_, pyseccomp.ALLOW, "prlimit64", argument(0, equal, 0), argument(2, equal, 0))
 
-    fd = os.memfd_create("seccomp") if hasattr(os, "memfd_create") else tempfile.TemporaryFile().fileno()
-    with os.fdopen(fd, "w+b") as file:
+    with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:
         filter_.export_bpf(file)
         file.seek(0)
         return file.read()

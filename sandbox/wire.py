@@ -6,9 +6,16 @@ Runs in: worker, launcher, zygote (so: standard library only, CPython >= 3.8).
     "parts" in the JSON object lists the parts' sizes; total counts all after its own four bytes.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
+    from typing import Any
+
 
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -17,8 +24,7 @@ class WireError(Exception):
     """The other side closed in the middle of a frame, or what came is no frame."""
 
 
-def encode(head, parts=()):
-    # type: (dict[str, object], tuple[bytes, ...] | list[bytes]) -> bytes
+def encode(head: dict[str, Any], parts: tuple[bytes, ...] | list[bytes] = ()) -> bytes:
     head = dict(head, parts=[len(part) for part in parts])
     text = json.dumps(head).encode("ascii")
     body = b"".join(parts)
@@ -28,8 +34,7 @@ def encode(head, parts=()):
     return struct.pack("!II", total, len(text)) + text + body
 
 
-def decode(frame):
-    # type: (bytes) -> tuple[dict[str, object], list[bytes]]
+def decode(frame: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Head and parts of a frame without its first four bytes."""
     try:
         (size,) = struct.unpack_from("!I", frame)
@@ -49,15 +54,13 @@ def decode(frame):
     return head, parts
 
 
-def send(fd, head, parts=()):
-    # type: (int, dict[str, object], tuple[bytes, ...] | list[bytes]) -> None
+def send(fd: int, head: dict[str, Any], parts: tuple[bytes, ...] | list[bytes] = ()) -> None:
     view = memoryview(encode(head, parts))
     while view:
         view = view[os.write(fd, view) :]
 
 
-def receive(fd):
-    # type: (int) -> tuple[dict[str, object], list[bytes]] | None
+def receive(fd: int) -> tuple[dict[str, Any], list[bytes]] | None:
     """The next frame; None if the other side has closed. Blocks."""
     start = _read(fd, 4)
     if start is None:
@@ -71,8 +74,7 @@ def receive(fd):
     return decode(rest)
 
 
-def _read(fd, size):
-    # type: (int, int) -> bytes | None
+def _read(fd: int, size: int) -> bytes | None:
     data = os.read(fd, size)
     if not data:
         return None

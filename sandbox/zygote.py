@@ -2,17 +2,19 @@
 
 Runs in: zygote (standard library only, CPython >= 3.8).
 
-Theory of operation.  It was exec'd by the launcher inside the jail's namespaces and private root, so its memory
-holds nothing of the worker's.  It never runs staff or learner code; it forks, watches and reports facts.
+Theory of operation.  It was exec'd by the launcher inside the jail's namespaces and private root, so its
+memory holds nothing of the worker's.  It never runs staff or learner code; it forks, watches, reports facts.
 
     worker  --- frame: start  --->  zygote      preload, freeze, answer "ready"
     worker  --- frame: run    --->  zygote      fork; one poll() over three pipes, the child's pidfd, the
                                                 worker's socket and the nearest deadline; kill; reap; answer
     worker  --- closes --------->   zygote      kill the child, exit; the namespace dies with process 1
 
-A child's whole tree is dead when its pidfd becomes readable: it is process 1 of its own pid namespace, and the
-kernel lets it be reaped only after everything in there is gone.
+A child's whole tree is dead when its pidfd becomes readable: it is process 1 of its own pid namespace, and
+the kernel lets it be reaped only after everything in there is gone.
 """
+
+from __future__ import annotations
 
 import errno
 import gc
@@ -26,6 +28,11 @@ import time
 
 from sandbox import child, kernel, wire
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
+    from typing import Any, Callable
+
+
 CONTROL_FD = 3
 PIDNS_FD = 4
 LANDLOCK_FD = 5
@@ -38,17 +45,15 @@ CPU_LOOK_S = 0.02
 class Zygote:
     """The state that outlives a task: the seccomp program, the descriptors, which bundles are laid out."""
 
-    def __init__(self, program, landlock_fd):
-        # type: (bytes, int) -> None
+    def __init__(self, program: bytes, landlock_fd: int) -> None:
         self.program = program
         self.landlock_fd = landlock_fd
         self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self.entries = {}  # type: dict[str, object]
+        self.entries: dict[str, Callable[[bytes], bytes]] = {}
 
-    # -- bundles ------------------------------------------------------------------------------------------------
+    # -- bundles -----------------------------------------------------
 
-    def lay_out(self, digest, names, contents):
-        # type: (str, list[str], list[bytes]) -> None
+    def lay_out(self, digest: str, names: list[str], contents: list[bytes]) -> None:
         """Write a bundle's files below BUNDLES, where children of tasks that name it see it read-only."""
         top = os.path.join(child.BUNDLES, digest)
         os.mkdir(top, 0o700)
@@ -61,25 +66,22 @@ class Zygote:
                 file.write(content)
         os.chmod(top, 0o755)
 
-    def forget(self, digest):
-        # type: (str) -> None
+    def forget(self, digest: str) -> None:
         import shutil
 
         shutil.rmtree(os.path.join(child.BUNDLES, digest), ignore_errors=True)
 
-    # -- a task -------------------------------------------------------------------------------------------------
+    # -- a task ------------------------------------------------------
 
-    def entry(self, name):
-        # type: (str) -> object
+    def entry(self, name: str) -> Callable[[bytes], bytes]:
         found = self.entries.get(name)
         if found is None:
             module, _, function = name.partition(":")
             found = self.entries[name] = getattr(importlib.import_module(module), function)
         return found
 
-    def run(self, task, request):
-        # type: (dict, bytes) -> tuple[dict[str, object], list[bytes]]
-        """Fork a child for the task, watch it, and answer with the facts (head) and report, stdout, stderr."""
+    def run(self, task: dict[str, Any], request: bytes) -> tuple[dict[str, object], list[bytes]]:
+        """Fork a child for the task and watch it: the facts, and what came out (stdout, stderr, report)."""
         entry = self.entry(task["entry"])
         limits = task["limits"]
         scratch = kernel.detached_tmpfs(
@@ -131,8 +133,7 @@ class Zygote:
 class Watch:
     """One child under observation: reads what it writes, up to the caps, and kills it at its limits."""
 
-    def __init__(self, pid, reads, limits, started):
-        # type: (int, list[int], dict, float) -> None
+    def __init__(self, pid: int, reads: list[int], limits: dict[str, Any], started: float) -> None:
         self.pid = pid
         self.started = started
         self.wall_at = started + limits["wall_s"]
@@ -144,14 +145,12 @@ class Watch:
         self.open = dict((fd, index) for index, fd in enumerate(reads))
         self.data = [bytearray(), bytearray(), bytearray()]  # stdout, stderr, report
 
-    def kill(self, why):
-        # type: (str) -> None
+    def kill(self, why: str) -> None:
         if not self.killed:
             self.killed = why
             os.kill(self.pid, signal.SIGKILL)
 
-    def until_dead(self):
-        # type: () -> dict[str, object]
+    def until_dead(self) -> dict[str, object]:
         poll = select.poll()
         for fd in self.open:
             poll.register(fd, select.POLLIN)
@@ -197,8 +196,7 @@ class Watch:
             "memory_bytes": usage.ru_maxrss * 1024,
         }
 
-    def read(self, fd):
-        # type: (int) -> bool
+    def read(self, fd: int) -> bool:
         """Read once. False at the end of the pipe."""
         data = os.read(fd, CHUNK)
         if not data:
@@ -220,8 +218,7 @@ class Watch:
         return True
 
 
-def split_report(raw):
-    # type: (bytes) -> tuple[str | None, bytes | None]
+def split_report(raw: bytes) -> tuple[str | None, bytes | None]:
     """(set-up failure or None, complete report or None) of what came through the report pipe."""
     if raw[:1] == child.FAILED:
         return raw[1:].decode("utf-8", "replace"), None
@@ -234,8 +231,7 @@ def split_report(raw):
     return None, None
 
 
-def main():
-    # type: () -> None
+def main() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_THP_DISABLE, 1)
     start = wire.receive(CONTROL_FD)
@@ -267,8 +263,7 @@ def main():
     serve(zygote)
 
 
-def serve(zygote):
-    # type: (Zygote) -> None
+def serve(zygote: Zygote) -> None:
     while True:
         frame = wire.receive(CONTROL_FD)
         if frame is None:
