@@ -535,7 +535,7 @@ QUEUE: Final = (
         "auto",
         "The CPUs that the workers are pinned to, in turn; auto takes all that the service may use.",
     ),
-    Setting("poll_floor_s", number(0.05, 3600), 0.2, "An empty queue is never polled faster (seconds)."),
+    Setting("poll_floor_s", number(0.05, 300), 0.2, "An empty queue is never polled faster (seconds)."),
     Setting(
         "poll_ceiling_s",
         number(0.05, 3600),

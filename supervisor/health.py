@@ -1,0 +1,424 @@
+"""Health: one level, one line and some numbers, judged from the status document alone.
+
+Runs in: tools. `judge` is pure. It asks for progress, not for processes: is the document fresh, do polls get
+answers, does what came in go out again? A service whose processes all run and that grades nothing is ill.
+
+This module is started by cron every minute and has 100 ms with the interpreter's own start, so it imports
+next to nothing and reads the few fields that it judges by itself (supervisor.status has the whole schema).
+Fields that are missing count as unknown, so that it can judge documents of older and newer minor versions.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+MAJOR = "1"
+"""Of the schema that is read here; the same as in supervisor.status.SCHEMA."""
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_FINDINGS = 6
+"""So many stand in the line; the rest is counted."""
+
+
+class Level(IntEnum):
+    """The exit codes of monitoring plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+class Thresholds(NamedTuple):
+    """When something that lasts is bad, in seconds."""
+
+    stale_s: float = 30.0  # the document is older: the supervisor is dead or stuck: CRITICAL
+    start_s: float = 60.0  # longer in STARTING: CRITICAL
+    fatal_s: float = 60.0  # a queue FATAL, or without any working slot, for longer: CRITICAL; before: WARNING
+    unreachable_s: float = 60.0  # polls fail for longer: WARNING; CRITICAL if it is so for all queues
+    lost_s: float = 600.0  # polls fail, or there are none, for longer: CRITICAL
+    hung_s: float = 30.0  # a slot's promise is broken for longer: WARNING
+    backlog_s: float = 120.0  # the oldest submission in hand is older: WARNING
+    stuck_s: float = 300.0  # submissions in hand for longer and none delivered since: CRITICAL
+    dead_s: float = 3600.0  # a dead letter is news for so long: WARNING
+
+
+class SlotView(NamedTuple):
+    id: str
+    state: str
+    since: float | None
+    until: float | None
+    cause: str
+    message: str
+
+
+class QueueView(NamedTuple):
+    name: str
+    state: str
+    since: float | None
+    cause: str
+    message: str
+    slots: tuple[SlotView, ...]
+    last_poll_at: float | None
+    last_poll_ok_at: float | None
+    last_delivered_at: float | None
+    last_dead_at: float | None
+    delivered: int
+    dead: int
+    backlog: int
+    backlog_oldest_at: float | None
+
+
+class View(NamedTuple):
+    """What health looks at. Times are unix seconds, None if unknown."""
+
+    written_at: float
+    state: str
+    pid: int
+    started_at: float
+    queues: tuple[QueueView, ...]
+
+
+class Health(NamedTuple):
+    """The answer. `line()` is what the plugin prints."""
+
+    level: Level
+    text: str
+    perfdata: str = ""
+
+    def line(self) -> str:
+        """WARDEN LEVEL - text | perfdata, in one line."""
+        tail = f" | {self.perfdata}" if self.perfdata else ""
+        return f"WARDEN {self.level.name} - {one_line(self.text)}{tail}"
+
+
+class Unreadable(Exception):
+    """There is no status document, or not one that can be judged. The message is for people."""
+
+
+# --- reading -----------------------------------------------------------------------------------------
+
+
+def read(path: str) -> View:
+    """The document at `path`, as far as health looks at it.
+
+    Raises:
+        Unreadable: no file, no permission, not a status document, another major version.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (pathlib costs 5 ms to import)
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise Unreadable(f"there is no status file {path}: the service has never run here") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Unreadable(f"the status file {path} cannot be read: {reason}") from error
+    if len(raw) > MAX_BYTES:
+        raise Unreadable(f"{path} is larger than {MAX_BYTES} bytes; this is not a status file")
+    try:
+        return view(json.loads(raw))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{path} is not a status document") from error
+    except Unreadable as error:
+        raise Unreadable(f"{path}: {error}") from error
+
+
+def view(document: object) -> View:
+    """What health looks at, from a decoded document.
+
+    Raises:
+        Unreadable: it is not a status document, or of another major version.
+    """
+    if not isinstance(document, dict):
+        raise Unreadable("not a status document")
+    schema = document.get("schema")
+    if not isinstance(schema, str) or schema.partition(".")[0] != MAJOR:
+        raise Unreadable(f"its schema is {str(schema)[:20]!r}; this warden judges {MAJOR}.x")
+    written_at, started_at = _time(document, "written_at"), _time(document, "started_at")
+    if written_at is None or started_at is None:
+        raise Unreadable("it does not say when it was written")
+    queues = document.get("queues")
+    if not isinstance(queues, dict) or not all(isinstance(queue, dict) for queue in queues.values()):
+        raise Unreadable("its queues cannot be read")
+    return View(
+        written_at,
+        _text(document, "state"),
+        _count(document, "pid"),
+        started_at,
+        tuple(_queue(name, queue) for name, queue in queues.items()),
+    )
+
+
+def _queue(name: str, queue: dict[str, Any]) -> QueueView:
+    slots = queue.get("slots")
+    return QueueView(
+        name,
+        _text(queue, "state"),
+        _time(queue, "since"),
+        _text(queue, "cause"),
+        _text(queue, "message"),
+        tuple(_slot(slot) for slot in slots if isinstance(slot, dict)) if isinstance(slots, list) else (),
+        _time(queue, "last_poll_at"),
+        _time(queue, "last_poll_ok_at"),
+        _time(queue, "last_delivered_at"),
+        _time(queue, "last_dead_at"),
+        _count(queue, "delivered"),
+        _count(queue, "dead"),
+        _count(queue, "backlog"),
+        _time(queue, "backlog_oldest_at"),
+    )
+
+
+def _slot(slot: dict[str, Any]) -> SlotView:
+    return SlotView(
+        _text(slot, "id"),
+        _text(slot, "state"),
+        _time(slot, "since"),
+        _time(slot, "until"),
+        _text(slot, "cause"),
+        _text(slot, "message"),
+    )
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    value = table.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _count(table: dict[str, Any], key: str) -> int:
+    value = table.get(key)
+    return value if isinstance(value, int) and 0 <= value < 1 << 63 else 0
+
+
+def _time(table: dict[str, Any], key: str) -> float | None:
+    """Unix seconds that gmtime can say; NaN and nonsense are unknown."""
+    value = table.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
+        return None
+    return float(value)
+
+
+# --- judging -----------------------------------------------------------------------------------------
+
+Finding = tuple[Level, str]
+
+
+def judge(status: View, now: float, thresholds: Thresholds = Thresholds()) -> Health:  # noqa: B008 (frozen)
+    """How the service is.
+
+    Args:
+        status: the document.
+        now: unix seconds.
+    """
+    whole = _whole(status, now, thresholds)
+    if whole and whole[0] is Level.CRITICAL:
+        findings = [whole]  # what the rest of the document says is no longer true
+    else:
+        findings = [whole] if whole else []
+        unreachable = 0
+        for queue in status.queues:
+            found, silent = _queue_findings(queue, status, now, thresholds)
+            findings += found
+            unreachable += silent
+        if status.queues and unreachable == len(status.queues):
+            findings.append((Level.CRITICAL, "no queue can be polled"))
+        if not status.queues:
+            findings.append((Level.CRITICAL, "there is no queue at all: CONFIG"))
+    findings.sort(key=lambda finding: -finding[0])  # stable: the worst first, else in the order of the queues
+    level = findings[0][0] if findings else Level.OK
+    text = _sentence(findings) if findings else _well(status, now)
+    return Health(level, text, _perfdata(status, now, thresholds))
+
+
+def _whole(status: View, now: float, limit: Thresholds) -> Finding | None:
+    """What concerns the service as a whole."""
+    age_s = now - status.written_at
+    if status.state == "STOPPED":
+        return Level.CRITICAL, f"the service was stopped {_since(status.written_at, now)}"
+    if age_s > limit.stale_s:
+        since = _since(status.written_at, now)
+        return Level.CRITICAL, f"the supervisor (pid {status.pid}) is dead or stuck: HOST: silent {since}"
+    if age_s < -limit.stale_s:
+        return (
+            Level.WARNING,
+            f"the status file is {_span(-age_s)} ahead of the clock: HOST: the clock was set back",
+        )
+    if status.state == "STARTING" and now - status.started_at > limit.start_s:
+        return Level.CRITICAL, f"the service is still starting {_since(status.started_at, now)}"
+    if status.state == "DRAINING":
+        return Level.WARNING, "the service is draining: it takes no new submissions"
+    if status.state not in ("STARTING", "RUNNING"):
+        return Level.CRITICAL, f"the service is in an unknown state {status.state[:20]!r}"
+    return None
+
+
+def _queue_findings(
+    queue: QueueView, status: View, now: float, limit: Thresholds
+) -> tuple[list[Finding], bool]:
+    """What is wrong with one queue, and whether it has not been polled for too long."""
+    findings: list[Finding] = []
+    name = f"queue {queue.name}"
+    why = _why(queue.cause, queue.message)
+    if queue.state == "FATAL":
+        lasting = now - _or(queue.since, status.started_at) >= limit.fatal_s
+        level = Level.CRITICAL if lasting else Level.WARNING
+        return [(level, f"{name}: FATAL{why} {_since(queue.since, now)}")], True
+    if queue.state == "STOPPED" and status.state == "RUNNING":
+        findings.append((Level.WARNING, f"{name}: STOPPED{why} {_since(queue.since, now)}"))
+
+    silent = _silence(queue, status, now, limit)
+    if silent:
+        findings.append((silent[0], f"{name}: {silent[1]}"))
+    findings += _slots(queue, status, now, limit)
+    findings += _progress(queue, now, limit)
+    return findings, silent is not None
+
+
+def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> Finding | None:
+    """Polls that fail, or that do not happen."""
+    if queue.state == "STOPPED" or status.state == "DRAINING":
+        return None
+    well_at = max(_or(queue.last_poll_ok_at, 0.0), status.started_at)
+    silent_s = now - well_at
+    # A poll after the last good one that has not come back well: it failed, or it is in flight for too long.
+    fails = queue.last_poll_at is not None and queue.last_poll_at > _or(queue.last_poll_ok_at, 0.0)
+    if fails and silent_s > limit.unreachable_s:
+        level = Level.CRITICAL if silent_s > limit.lost_s else Level.WARNING
+        return (
+            level,
+            f"polls fail{_why(queue.cause or 'QUEUE_UNREACHABLE', queue.message)} {_since(well_at, now)}",
+        )
+    # All workers busy is a reason not to poll; then progress is what counts.
+    if not fails and not queue.backlog and silent_s > limit.lost_s:
+        return (
+            Level.CRITICAL,
+            f"is not polled{_why(queue.cause or 'HOST', queue.message)} {_since(well_at, now)}",
+        )
+    return None
+
+
+def _slots(queue: QueueView, status: View, now: float, limit: Thresholds) -> list[Finding]:
+    findings: list[Finding] = []
+    name = f"queue {queue.name}"
+    down = [slot for slot in queue.slots if slot.state in ("BACKOFF", "FATAL")]
+    if down:
+        first = min(down, key=lambda slot: _or(slot.since, now))
+        cause = _why(first.cause or queue.cause, first.message)
+        since = _since(first.since, now)
+        if len(down) == len(queue.slots):
+            # The youngest counts: as long as one sat there working, the queue was served.
+            lasting = now - max(_or(slot.since, now) for slot in down) >= limit.fatal_s
+            level = Level.CRITICAL if lasting else Level.WARNING
+            findings.append((level, f"{name}: no slot works{cause} {since}"))
+        else:
+            findings.append(
+                (
+                    Level.WARNING,
+                    f"{name}: {len(down)} of {len(queue.slots)} slots {first.state}{cause} {since}",
+                )
+            )
+    for slot in queue.slots:
+        if (
+            slot.state == "RUNNING"
+            and slot.until is not None
+            and status.written_at - slot.until > limit.hung_s
+        ):
+            findings.append((Level.WARNING, f"{name}: slot {slot.id} hangs: HOST {_since(slot.until, now)}"))
+    return findings
+
+
+def _progress(queue: QueueView, now: float, limit: Thresholds) -> list[Finding]:
+    """What came in goes out again."""
+    findings: list[Finding] = []
+    name = f"queue {queue.name}"
+    if queue.backlog and queue.backlog_oldest_at is not None:
+        oldest_at = queue.backlog_oldest_at
+        progress_at = max(oldest_at, _or(queue.last_delivered_at, 0.0))
+        why = _why(queue.cause, queue.message)
+        if now - progress_at > limit.stuck_s:
+            findings.append(
+                (
+                    Level.CRITICAL,
+                    f"{name}: {queue.backlog} in hand and nothing delivered{why} {_since(progress_at, now)}",
+                )
+            )
+        elif now - oldest_at > limit.backlog_s:
+            findings.append(
+                (Level.WARNING, f"{name}: {queue.backlog} in hand, the oldest{why} {_since(oldest_at, now)}")
+            )
+    if queue.dead and queue.last_dead_at is not None and now - queue.last_dead_at <= limit.dead_s:
+        letters = "1 dead letter" if queue.dead == 1 else f"{queue.dead} dead letters"
+        findings.append((Level.WARNING, f"{name}: {letters}, the last {_since(queue.last_dead_at, now)}"))
+    return findings
+
+
+# --- words -------------------------------------------------------------------------------------------
+
+
+def _or(value: float | None, instead: float) -> float:
+    return instead if value is None else value
+
+
+def _why(cause: str, message: str) -> str:
+    text = f": {cause}" if cause else ""
+    return f"{text}: {message[:160]}" if message else text
+
+
+def _span(seconds: float) -> str:
+    """2 s, 3 min, 5 h, 4 d."""
+    seconds = max(0.0, seconds)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _since(at: float | None, now: float) -> str:
+    if at is None:
+        return "since unknown"
+    return f"since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(at))} ({_span(now - at)})"
+
+
+def _sentence(findings: list[Finding]) -> str:
+    texts = [text for _, text in findings[:MAX_FINDINGS]]
+    if len(findings) > MAX_FINDINGS:
+        texts.append(f"and {len(findings) - MAX_FINDINGS} more")
+    return "; ".join(texts)
+
+
+def _well(status: View, now: float) -> str:
+    running = sum(slot.state == "RUNNING" for queue in status.queues for slot in queue.slots)
+    slots = sum(len(queue.slots) for queue in status.queues)
+    delivered = sum(queue.delivered for queue in status.queues)
+    backlog = sum(queue.backlog for queue in status.queues)
+    return (
+        f"{len(status.queues)} queues, {running} of {slots} slots running, "
+        f"{delivered} delivered, {backlog} in hand, up {_span(now - status.started_at)}"
+    )
+
+
+def _perfdata(status: View, now: float, limit: Thresholds) -> str:
+    """label=value[unit];warning;critical;minimum, as monitoring plugins write it."""
+    slots = [slot for queue in status.queues for slot in queue.slots]
+    oldest = [queue.backlog_oldest_at for queue in status.queues if queue.backlog_oldest_at is not None]
+    oldest_s = max(0.0, now - min(oldest)) if oldest else 0.0
+    return " ".join(
+        (
+            f"age={max(0.0, now - status.written_at):.1f}s;;{limit.stale_s:g};0",
+            f"queues={len(status.queues)};;;0",
+            f"slots={len(slots)};;;0",
+            f"slots_running={sum(slot.state == 'RUNNING' for slot in slots)};;;0",
+            f"backlog={sum(queue.backlog for queue in status.queues)};;;0",
+            f"oldest={oldest_s:.1f}s;{limit.backlog_s:g};;0",
+            f"delivered={sum(queue.delivered for queue in status.queues)}c;;;0",
+            f"dead={sum(queue.dead for queue in status.queues)}c;;;0",
+        )
+    )
+
+
+def one_line(text: str) -> str:
+    """Printable, and without the bar that begins the perfdata."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("|", "/")
