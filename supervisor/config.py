@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -461,8 +461,12 @@ class _Reader:
         limits = self.limits(table.get("limits", {}), beneath, *here, "limits")
         for name, path in (found.get("graders") or {}).items():
             root = found.get("grader_root")
-            if root is not None and not _is_file(root / path):
+            if root is not None and not exists(root / path, Path.is_file):
                 self.bad(f"there is no file {root / path}; correct the path", *here, "graders", name)
+        for index, path in enumerate(found.get("modules") or ()):
+            root = found.get("grader_root")
+            if root is not None and not exists(root / path, Path.is_dir):
+                self.bad(f"there is no folder {root / path}; correct the path", *here, "modules", index)
         if len(self.problems) > before or limits is None:
             return None
         found["limits"] = limits
@@ -486,9 +490,10 @@ def _needs(table: object, key: str) -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-def _is_file(path: Path) -> bool:
+def exists(path: Path, test: Callable[[Path], bool]) -> bool:
+    """`test(path)`, and false for what cannot be looked at."""
     try:
-        return path.is_file()
+        return test(path)
     except (OSError, ValueError):
         return False
 

@@ -244,7 +244,7 @@ def _whole(status: View, now: float, limit: Thresholds) -> Finding | None:
     if age_s < -limit.stale_s:
         return (
             Level.WARNING,
-            f"the status file is {_span(-age_s)} ahead of the clock: HOST: the clock was set back",
+            f"the status file is {span(-age_s)} ahead of the clock: HOST: the clock was set back",
         )
     if status.state == "STARTING" and now - status.started_at > limit.start_s:
         return Level.CRITICAL, f"the service is still starting {_since(status.started_at, now)}"
@@ -265,9 +265,9 @@ def _queue_findings(
     if queue.state == "FATAL":
         lasting = now - _or(queue.since, status.started_at) >= limit.fatal_s
         level = Level.CRITICAL if lasting else Level.WARNING
-        return [(level, f"{name}: FATAL{why} {_since(queue.since, now)}")], True
+        return [(level, f"{name}: FATAL{why}, {_since(queue.since, now)}")], True
     if queue.state == "STOPPED" and status.state == "RUNNING":
-        findings.append((Level.WARNING, f"{name}: STOPPED{why} {_since(queue.since, now)}"))
+        findings.append((Level.WARNING, f"{name}: STOPPED{why}, {_since(queue.since, now)}"))
 
     silent = _silence(queue, status, now, limit)
     if silent:
@@ -289,13 +289,13 @@ def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> F
         level = Level.CRITICAL if silent_s > limit.lost_s else Level.WARNING
         return (
             level,
-            f"polls fail{_why(queue.cause or 'QUEUE_UNREACHABLE', queue.message)} {_since(well_at, now)}",
+            f"polls fail{_why(queue.cause or 'QUEUE_UNREACHABLE', queue.message)}, {_since(well_at, now)}",
         )
     # All workers busy is a reason not to poll; then progress is what counts.
     if not fails and not queue.backlog and silent_s > limit.lost_s:
         return (
             Level.CRITICAL,
-            f"is not polled{_why(queue.cause or 'HOST', queue.message)} {_since(well_at, now)}",
+            f"is not polled{_why(queue.cause or 'HOST', queue.message)}, {_since(well_at, now)}",
         )
     return None
 
@@ -312,12 +312,12 @@ def _slots(queue: QueueView, status: View, now: float, limit: Thresholds) -> lis
             # The youngest counts: as long as one sat there working, the queue was served.
             lasting = now - max(_or(slot.since, now) for slot in down) >= limit.fatal_s
             level = Level.CRITICAL if lasting else Level.WARNING
-            findings.append((level, f"{name}: no slot works{cause} {since}"))
+            findings.append((level, f"{name}: no slot works{cause}, {since}"))
         else:
             findings.append(
                 (
                     Level.WARNING,
-                    f"{name}: {len(down)} of {len(queue.slots)} slots {first.state}{cause} {since}",
+                    f"{name}: {len(down)} of {len(queue.slots)} slots {first.state}{cause}, {since}",
                 )
             )
     for slot in queue.slots:
@@ -326,7 +326,7 @@ def _slots(queue: QueueView, status: View, now: float, limit: Thresholds) -> lis
             and slot.until is not None
             and status.written_at - slot.until > limit.hung_s
         ):
-            findings.append((Level.WARNING, f"{name}: slot {slot.id} hangs: HOST {_since(slot.until, now)}"))
+            findings.append((Level.WARNING, f"{name}: slot {slot.id} hangs: HOST, {_since(slot.until, now)}"))
     return findings
 
 
@@ -342,12 +342,12 @@ def _progress(queue: QueueView, now: float, limit: Thresholds) -> list[Finding]:
             findings.append(
                 (
                     Level.CRITICAL,
-                    f"{name}: {queue.backlog} in hand and nothing delivered{why} {_since(progress_at, now)}",
+                    f"{name}: {queue.backlog} in hand and nothing delivered{why}, {_since(progress_at, now)}",
                 )
             )
         elif now - oldest_at > limit.backlog_s:
             findings.append(
-                (Level.WARNING, f"{name}: {queue.backlog} in hand, the oldest{why} {_since(oldest_at, now)}")
+                (Level.WARNING, f"{name}: {queue.backlog} in hand, the oldest{why}, {_since(oldest_at, now)}")
             )
     if queue.dead and queue.last_dead_at is not None and now - queue.last_dead_at <= limit.dead_s:
         letters = "1 dead letter" if queue.dead == 1 else f"{queue.dead} dead letters"
@@ -367,7 +367,7 @@ def _why(cause: str, message: str) -> str:
     return f"{text}: {message[:160]}" if message else text
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """2 s, 3 min, 5 h, 4 d."""
     seconds = max(0.0, seconds)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -379,7 +379,7 @@ def _span(seconds: float) -> str:
 def _since(at: float | None, now: float) -> str:
     if at is None:
         return "since unknown"
-    return f"since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(at))} ({_span(now - at)})"
+    return f"since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(at))} ({span(now - at)})"
 
 
 def _sentence(findings: list[Finding]) -> str:
@@ -396,7 +396,7 @@ def _well(status: View, now: float) -> str:
     backlog = sum(queue.backlog for queue in status.queues)
     return (
         f"{len(status.queues)} queues, {running} of {slots} slots running, "
-        f"{delivered} delivered, {backlog} in hand, up {_span(now - status.started_at)}"
+        f"{delivered} delivered, {backlog} in hand, up {span(now - status.started_at)}"
     )
 
 

@@ -334,6 +334,15 @@ def _host(value: object) -> str:
     return name.lower()
 
 
+def _below(value: object) -> str:
+    """A path that stays below whatever it is relative to."""
+    path = _words(value)
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise Wrong("leaves the grader root; give a path below it")
+    return path
+
+
 def _class(value: object, base: Path) -> str:
     name = _words(value)
     module, colon, attribute = name.partition(":")
@@ -393,12 +402,10 @@ def _graders(value: object, base: Path) -> dict[str, str]:
         raise Wrong(f'must be a table, is {toml_type(value)}; write {{ "name" = "path/grader.py" }}')
     found = {}
     for name, path in value.items():
-        if not isinstance(path, str) or not path or not path.isprintable():
-            raise Wrong(f'"{name}" must be a path as a string; write {{ "name" = "path/grader.py" }}')
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts:
-            raise Wrong(f'"{name}" leaves the grader root; give a path below it')
-        found[name] = path
+        try:
+            found[name] = _below(path)
+        except Wrong as wrong:
+            raise Wrong(f'"{name}" {wrong}') from wrong
     return found
 
 
@@ -579,9 +586,9 @@ GRADELIB: Final = (
     ),
     Setting(
         "modules",
-        each(_module, "array of module names"),
+        each(_below, "array of folders below the grader root"),
         [],
-        "Modules of the grader root that every grader may import, besides those in its own folder.",
+        "Folders of modules that every grader may import, besides those in its own folder.",
     ),
     Setting(
         "seeds",

@@ -1,0 +1,217 @@
+"""`warden status`: what the service is doing, from its status file; also while the service is down.
+
+Runs in: tools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from supervisor.cli.health import status_file_of
+from supervisor.health import Health, Level, Unreadable, judge, span, view
+from supervisor.log import plain
+from supervisor.status import QueueStatus, SlotState, SlotStatus, Status, StatusUnreadable, decode, read_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+REDRAW_S = 1.0
+
+_STATE_STYLES = {
+    SlotState.RUNNING: "green",
+    SlotState.STARTING: "cyan",
+    SlotState.DRAINING: "yellow",
+    SlotState.BACKOFF: "yellow",
+    SlotState.FATAL: "bold red",
+    SlotState.STOPPED: "dim",
+}
+_LEVEL_STYLES = {
+    Level.OK: "green",
+    Level.WARNING: "yellow",
+    Level.CRITICAL: "bold red",
+    Level.UNKNOWN: "magenta",
+}
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    default="config.toml",
+    envvar="WARDEN_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The configuration; tells where the status file is.",
+)
+@click.option("--status-file", type=click.Path(path_type=Path), help="The status file itself.")
+@click.option("--json", "as_json", is_flag=True, help="The document as it is, nothing else.")
+@click.option("--watch", is_flag=True, help="Redraw every second until Ctrl-C.")
+def status(config: str, status_file: Path | None, as_json: bool, watch: bool) -> None:
+    """Show what the service is doing.
+
+    Reads the status file only, so it works for any user who may read it, and while the service is down: then
+    it shows the last that is known, with its age. The exit code is 0 if there was something to show, else 1;
+    for a judgement see `warden health`.
+    """
+    if as_json and watch:
+        raise click.UsageError("--json and --watch exclude each other")
+    try:
+        path = status_file or Path(status_file_of(config))
+        if as_json:
+            raw = read_bytes(path)
+            decode(raw)  # what is printed is a status document, or nothing is
+            sys.stdout.write(raw.decode("utf-8").rstrip("\n") + "\n")
+            return
+        from rich.console import Console
+
+        console = Console()
+        if watch:
+            _watch(path, console)
+        else:
+            console.print(render(read(path), time.time()))
+    except (Unreadable, StatusUnreadable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def read(path: Path) -> Status:
+    """The document at `path`.
+
+    Raises:
+        StatusUnreadable: with the path.
+    """
+    raw = read_bytes(path)
+    try:
+        return decode(raw)
+    except StatusUnreadable as error:
+        raise StatusUnreadable(f"{path}: {error}") from error
+
+
+def _watch(path: Path, console: Console) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    def frame() -> RenderableType:
+        try:
+            return render(read(path), time.time())
+        except StatusUnreadable as error:  # it may come, or come back
+            return Text(str(error), style="yellow")
+
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Live(frame(), console=console, auto_refresh=False, screen=console.is_terminal) as live,
+    ):
+        while True:
+            time.sleep(REDRAW_S)  # there is nothing else to wait for, and Ctrl-C ends it
+            live.update(frame(), refresh=True)
+
+
+# --- drawing -----------------------------------------------------------------------------------------
+
+
+def render(document: Status, now: float) -> RenderableType:
+    """The document as tables."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    health = judge(view(json.loads(msgspec.json.encode(document))), now)
+    parts: list[RenderableType] = [_head(document, health, now)]
+
+    queues = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("queue", "server"):
+        queues.add_column(column, overflow="fold")
+    queues.add_column("state", no_wrap=True)
+    for column in ("slots", "polled", "received", "delivered", "dead", "in hand"):
+        queues.add_column(column, justify="right")
+    queues.add_column("waiting", justify="right")  # on the server
+    for name, queue in document.queues.items():
+        running = sum(slot.state is SlotState.RUNNING for slot in queue.slots)
+        queues.add_row(
+            Text(plain(name)),
+            Text(plain(queue.server)),
+            Text(queue.state.value, style=_STATE_STYLES[queue.state]),
+            f"{running}/{len(queue.slots)}",
+            _ago(queue.last_poll_ok_at, now),
+            str(queue.received),
+            str(queue.delivered),
+            Text(str(queue.dead), style="red" if queue.dead else ""),
+            str(queue.backlog)
+            + (f" ({_ago(queue.backlog_oldest_at, now)})" if queue.backlog_oldest_at else ""),
+            "" if queue.queue_length is None else str(queue.queue_length),
+        )
+    parts += [Text(""), queues]
+
+    trouble = list(_trouble(document.queues, now))
+    if trouble:
+        parts += [Text(""), *(Text(line, style="yellow") for line in trouble)]
+
+    slots = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    slots.add_column("slot", overflow="fold")
+    for column in ("state", "phase"):
+        slots.add_column(column, no_wrap=True)
+    for column in ("pid", "cpu", "since", "graded", "crashes", "memory"):
+        slots.add_column(column, justify="right")
+    for queue in document.queues.values():
+        for slot in queue.slots:
+            slots.add_row(
+                Text(plain(slot.id)),
+                Text(slot.state.value, style=_STATE_STYLES[slot.state]),
+                Text(plain(slot.phase)),
+                "" if slot.pid is None else str(slot.pid),
+                "" if slot.cpu is None else str(slot.cpu),
+                _ago(slot.since, now),
+                str(slot.graded),
+                str(slot.crashes),
+                "" if slot.memory_bytes is None else f"{slot.memory_bytes / 2**20:.0f} MiB",
+            )
+    if slots.row_count:
+        parts += [Text(""), slots]
+    if document.totals.verdicts:
+        counts = sorted(document.totals.verdicts.items(), key=lambda item: -item[1])
+        parts += [Text(""), Text("verdicts  " + "  ".join(f"{verdict} {count}" for verdict, count in counts))]
+    for sandbox, layers in document.isolation.items():
+        parts.append(Text(f"isolation {sandbox}: " + (", ".join(layers) or "not known yet"), style="dim"))
+    for alert in document.alerts:
+        about = f" queue {alert.queue}" if alert.queue else ""
+        times = f" ({alert.count} times)" if alert.count > 1 else ""
+        line = f"alert {_ago(alert.at, now)} ago:{about} {alert.cause}: {alert.text}{times}"
+        parts.append(Text(plain(line), style="yellow"))
+    return Group(*parts)
+
+
+def _head(document: Status, health: Health, now: float) -> Any:
+    from rich.text import Text
+
+    age_s = now - document.written_at
+    text = Text(f"xqueue-warden {document.warden_version} ")
+    text.append(document.state.value, style="bold")
+    text.append(f"  pid {document.pid}  up {span(document.written_at - document.started_at)}")
+    text.append(f"  {document.config_path}\n", style="dim")
+    text.append(health.level.name, style=_LEVEL_STYLES[health.level])
+    text.append(f" {health.text}")
+    if health.level is not Level.OK:
+        text.append(f"\nas of {document.written_at_iso} ({span(age_s)} ago)", style="dim")
+    return text
+
+
+def _trouble(queues: dict[str, QueueStatus], now: float) -> Iterable[str]:
+    for name, queue in queues.items():
+        units: list[tuple[str, QueueStatus | SlotStatus]] = [(name, queue)]
+        units += [(slot.id, slot) for slot in queue.slots]
+        for unit, found in units:
+            if why := ": ".join(filter(None, (found.cause, found.message))):
+                yield plain(f"{unit}: {why} (for {_ago(found.since, now)})")
+
+
+def _ago(at: float | None, now: float) -> str:
+    return "" if at is None else span(now - at)
