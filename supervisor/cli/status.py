@@ -23,6 +23,7 @@ from supervisor.status import QueueStatus, SlotState, SlotStatus, Status, Status
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 REDRAW_S = 1.0
 
@@ -127,29 +128,7 @@ def render(document: Status, now: float) -> RenderableType:
     health = judge(view(json.loads(msgspec.json.encode(document))), now)
     parts: list[RenderableType] = [_head(document, health, now)]
 
-    queues = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("queue", "server"):
-        queues.add_column(column, overflow="fold")
-    queues.add_column("state", no_wrap=True)
-    for column in ("slots", "polled", "received", "delivered", "dead", "in hand"):
-        queues.add_column(column, justify="right")
-    queues.add_column("waiting", justify="right")  # on the server
-    for name, queue in document.queues.items():
-        running = sum(slot.state is SlotState.RUNNING for slot in queue.slots)
-        queues.add_row(
-            Text(plain(name)),
-            Text(plain(queue.server)),
-            Text(queue.state.value, style=_STATE_STYLES[queue.state]),
-            f"{running}/{len(queue.slots)}",
-            _ago(queue.last_poll_ok_at, now),
-            str(queue.received),
-            str(queue.delivered),
-            Text(str(queue.dead), style="red" if queue.dead else ""),
-            str(queue.backlog)
-            + (f" ({_ago(queue.backlog_oldest_at, now)})" if queue.backlog_oldest_at else ""),
-            "" if queue.queue_length is None else str(queue.queue_length),
-        )
-    parts += [Text(""), queues]
+    parts += [Text(""), _queues(document, now)]
 
     trouble = list(_trouble(document.queues, now))
     if trouble:
@@ -187,6 +166,41 @@ def render(document: Status, now: float) -> RenderableType:
         line = f"alert {_ago(alert.at, now)} ago:{about} {alert.cause}: {alert.text}{times}"
         parts.append(Text(plain(line), style="yellow"))
     return Group(*parts)
+
+
+def _queues(document: Status, now: float) -> Table:
+    """One row a queue, 80 columns wide if nothing unusual is to be told."""
+    from rich.table import Table
+    from rich.text import Text
+
+    several = len({queue.server for queue in document.queues.values()}) > 1
+    counted = any(queue.queue_length is not None for queue in document.queues.values())
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for column in ("queue", "server") if several else ("queue",):
+        table.add_column(column, overflow="fold")
+    table.add_column("state", no_wrap=True)
+    numbers = ("slots", "polled", "received", "delivered", "dead", "in hand", "oldest")
+    for column in (*numbers, "waiting") if counted else numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, queue in document.queues.items():
+        running = sum(slot.state is SlotState.RUNNING for slot in queue.slots)
+        cells = [Text(plain(name))]
+        if several:
+            cells.append(Text(plain(queue.server)))
+        cells += [
+            Text(queue.state.value, style=_STATE_STYLES[queue.state]),
+            Text(f"{running}/{len(queue.slots)}"),
+            Text(_ago(queue.last_poll_ok_at, now)),
+            Text(str(queue.received)),
+            Text(str(queue.delivered)),
+            Text(str(queue.dead), style="red" if queue.dead else ""),
+            Text(str(queue.backlog)),
+            Text(_ago(queue.backlog_oldest_at, now)),
+        ]
+        if counted:  # by the server
+            cells.append(Text("" if queue.queue_length is None else str(queue.queue_length)))
+        table.add_row(*cells)
+    return table
 
 
 def _head(document: Status, health: Health, now: float) -> Any:
