@@ -1,0 +1,4 @@
+"""The import name that existing course graders use; shown to them inside the jail.
+
+Runs in: zygote, child. Stdlib only, any CPython >= 3.8.
+"""

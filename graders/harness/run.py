@@ -1,0 +1,322 @@
+"""The four passes of a gradelib grader, each the entry point of a child of its own.
+
+Runs in: child (imported by the zygote). Stdlib only, any CPython >= 3.8.
+
+Every entry takes and returns JSON as UTF-8 bytes. A request names the grader's file and the folders of its
+modules, relative to COURSE, the seed and the language; the rest is the pass's own:
+
+    prepare    text                  -> errors, text                staff code on the learner's text
+    reference  answer                -> tests, outputs, recipe      staff code on the staff's answer
+    attempt    text                  -> outputs, error, hint        the learner's code; no answer anywhere
+    compare    cases                 -> results                     staff code on pairs of texts
+
+A pass of staff code that fails reports {"failed": {"stage", "trace"}}. An attempt has nothing worth stealing
+in its process and is not believed beyond the texts it returns: the fences here only keep honest mistakes
+apart.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import io
+import json
+import linecache
+import os
+import random
+import sys
+import types
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from grader_support import gradelib, graderutil  # type: ignore[import-not-found]
+
+COURSE = "/course"
+SUBMISSION_FILE = "submission.py"
+
+# Bound now, while nobody else's code has run.
+_compile, _exec, _isinstance, _len, _str, _type = compile, exec, isinstance, len, str, type
+_dumps, _loads = json.dumps, json.loads
+_StringIO = io.StringIO
+_getvalue = io.StringIO.getvalue
+
+
+_ERRNO_HINTS = {
+    errno.ENOMEM: "memory",
+    errno.EAGAIN: "processes",
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
+}
+
+
+class _StaffFailure(Exception):
+    """Staff code failed; `stage` says which."""
+
+    def __init__(self, stage: str, trace: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+        self.trace = trace
+
+
+# Entry points
+
+
+def prepare(request: bytes) -> bytes:
+    """Input checks and preprocessors on the learner's text."""
+    return _staff_pass(_prepare, request)
+
+
+def reference(request: bytes) -> bytes:
+    """The tests on the staff's answer: what is expected."""
+    return _staff_pass(_reference, request)
+
+
+def compare(request: bytes) -> bytes:
+    """`compare_results` of tests that have their own, on pairs of texts."""
+    return _staff_pass(_compare, request)
+
+
+def attempt(request: bytes) -> bytes:
+    """The tests on the learner's code."""
+    asked = _loads(request)
+    grader = _load_grader(asked)
+    tests = list(grader.tests())
+    try:
+        module = _load_submission(asked["text"])
+    except BaseException as error:  # whatever a module may raise, SystemExit included
+        return _report({"outputs": [], "error": _trace(error), "hint": _hint(error), "interference": False})
+    outputs: List[str] = []
+    hint = ""
+    swallowed = False
+    for test in tests:
+        output, raised = _run_test(grader, test, module)
+        outputs.append(output)
+        hint = hint or _hint(raised)
+        swallowed = swallowed or _learner_swallowed_end_test()
+    swallowed = swallowed or grader.uncaught_end_tests() != 0
+    return _report({"outputs": outputs, "error": "", "hint": hint, "interference": swallowed})
+
+
+# The passes of staff code
+
+
+def _staff_pass(work: Callable[[Any], Dict[str, Any]], request: bytes) -> bytes:
+    try:
+        return _report(work(_loads(request)))
+    except _StaffFailure as failure:
+        return _report({"failed": {"stage": failure.stage, "trace": failure.trace}})
+
+
+def _prepare(asked: Any) -> Dict[str, Any]:
+    grader = _load_grader(asked)
+    text = asked["text"]
+    with _blame("check"), graderutil.captured_stdout():
+        try:
+            errors = [_plain(message) for message in grader.input_errors(text)]
+        except SyntaxError:
+            # Many courses parse the text in a check of their own. If it is no Python, that is the finding.
+            finding = _syntax_error(text)
+            if not finding:
+                raise
+            errors = [finding]
+    if errors:
+        return {"errors": errors, "text": ""}
+    with _blame("preprocessor"), graderutil.captured_stdout():
+        return {"errors": [], "text": _plain(grader.preprocess(text))}
+
+
+def _reference(asked: Any) -> Dict[str, Any]:
+    grader = _load_grader(asked)
+    recipe = _recipe(grader)
+    with _blame("preprocessor"), graderutil.captured_stdout():
+        text = _plain(grader.preprocess(asked["answer"]))
+    with _blame("grader"):
+        tests = list(grader.tests())
+        described = [
+            {
+                "short": _plain(test.short_description),
+                "long": _plain(test.detailed_description or ""),
+                "hide": bool(getattr(test, "hide_output", False)),
+                "custom": _has_own_compare(test),
+            }
+            for test in tests
+        ]
+    with _blame("answer"):
+        module = _load_submission(text)
+    outputs = [_run_test(grader, test, module)[0] for test in tests]
+    if grader.uncaught_end_tests():
+        raise _StaffFailure("answer", "the answer swallowed an EndTest\n")
+    return {"tests": described, "outputs": outputs, "recipe": recipe}
+
+
+def _compare(asked: Any) -> Dict[str, Any]:
+    grader = _load_grader(asked)
+    tests = list(grader.tests())
+    results = []
+    with graderutil.captured_stdout():
+        for index, expected, actual in asked["cases"]:
+            with _blame("compare"):
+                judge = tests[index].compare_results
+                results.append(_compare_one(judge, expected, actual))
+    return {"results": results}
+
+
+def _compare_one(judge: Any, expected: str, actual: str) -> Dict[str, Any]:
+    try:
+        return {"same": bool(judge(expected, actual)), "message": "", "trace": ""}
+    except gradelib.EndTest as stop:
+        return {"same": False, "message": _plain(stop), "trace": ""}
+    except Exception as error:
+        # float("Traceback ...") and its like: a text that the comparison cannot read is not the expected
+        # one. If it cannot read the expected one either, the comparison itself is broken.
+        with contextlib.suppress(gradelib.EndTest):
+            judge(expected, expected)
+        return {"same": False, "message": "", "trace": _trace(error, learner_only=False)}
+
+
+def _recipe(grader: Any) -> Optional[List[str]]:
+    """Names of the built-in preprocessors, if they are all there is to preparing a text; else None."""
+    if _type(grader) is not gradelib.Grader or grader._input_checks:
+        return None
+    names = {gradelib.fix_line_endings: "fix_line_endings", gradelib.wrap_in_string: "wrap_in_string"}
+    try:
+        return [names[step] for step in grader._preprocessors]
+    except (KeyError, TypeError):
+        return None
+
+
+def _has_own_compare(test: Any) -> bool:
+    judge = getattr(test, "compare_results", None)
+    return getattr(judge, "__func__", None) is not gradelib.Test.compare_results
+
+
+# Loading
+
+
+def _load_grader(asked: Any) -> Any:
+    path = COURSE + "/" + asked["grader"]
+    sys.path[:0] = [COURSE + "/" + folder for folder in asked["folders"]]
+    _set_language(asked["lang"], asked["catalogue"])
+    gradelib.rand.seed(asked["seed"])
+    random.seed(asked["seed"])
+    module = types.ModuleType("grader")
+    module.__file__ = path
+    sys.modules["grader"] = module
+    with _blame("grader"), graderutil.captured_stdout():
+        with open(path, "rb") as source:
+            code = _compile(source.read(), path, "exec", dont_inherit=True)
+        _exec(code, module.__dict__)
+        return module.grader
+
+
+def _load_submission(text: str) -> Any:
+    with open(SUBMISSION_FILE, "w", encoding="utf-8") as copy:
+        copy.write(text)
+    module = types.ModuleType("submission")
+    module.__file__ = os.path.abspath(SUBMISSION_FILE)
+    sys.modules["submission"] = module
+    linecache.cache[SUBMISSION_FILE] = (_len(text), None, text.splitlines(True), SUBMISSION_FILE)
+    code = _compile(text, SUBMISSION_FILE, "exec", dont_inherit=True)
+    with graderutil.captured_stdout():
+        _exec(code, module.__dict__)
+    return module
+
+
+def _set_language(lang: str, catalogue: str) -> None:
+    graderutil.LANGUAGE = lang
+    translate = gradelib._
+    if catalogue:
+        import gettext
+
+        with open(COURSE + "/" + catalogue, "rb") as source:
+            translate = gettext.GNUTranslations(source).gettext
+        gradelib._ = translate
+    builtins._ = translate  # type: ignore[attr-defined]
+
+
+# Running one test
+
+
+def _run_test(grader: Any, test: Any, module: Any) -> Any:
+    """What the test prints, its error included, and that error or None."""
+    collected = _StringIO()
+    before = sys.stdout
+    sys.stdout = collected
+    shown = ""
+    raised: Optional[BaseException] = None
+    try:
+        test(module)
+    except gradelib.EndTest as stop:
+        if stop.shown:
+            grader.caught_end_test()
+        else:
+            shown = gradelib._("*** Error: {0}").format(_plain(stop)) + "\n"
+        gradelib.EndTest.made[:] = [other for other in gradelib.EndTest.made if other is not stop]
+    except BaseException as error:
+        raised = error
+        shown = _trace(error)
+    finally:
+        sys.stdout = before
+    return _plain(_getvalue(collected) + shown), raised
+
+
+def _learner_swallowed_end_test() -> bool:
+    """Whether an EndTest ended in a frame that is neither the grader's nor gradelib's."""
+    for stop in gradelib.EndTest.made:
+        trace = stop.__traceback__
+        if trace is not None and trace.tb_frame.f_code.co_filename == SUBMISSION_FILE:
+            return True
+    return False
+
+
+# Texts
+
+
+def _plain(value: Any) -> str:
+    """A real str that UTF-8 can carry, whatever class the value pretends to be."""
+    text = value if _type(value) is _str else _str.__str__(value) if _isinstance(value, _str) else _str(value)
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _report(values: Dict[str, Any]) -> bytes:
+    return _dumps(values, ensure_ascii=False).encode("utf-8")
+
+
+def _trace(error: BaseException, learner_only: bool = True) -> str:
+    info = (_type(error), error, error.__traceback__)
+    main_file = SUBMISSION_FILE if learner_only else None
+    return _plain(graderutil.format_exception(info, main_file, hide_file=learner_only))
+
+
+def _syntax_error(text: str) -> str:
+    linecache.cache[SUBMISSION_FILE] = (_len(text), None, text.splitlines(True), SUBMISSION_FILE)
+    try:
+        _compile(gradelib.fix_line_endings(text), SUBMISSION_FILE, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return _trace(error)
+    return ""
+
+
+def _hint(error: Optional[BaseException]) -> str:
+    """Which limit an exception of the learner's code speaks of."""
+    # Exact types: what a class of the learner's own says about itself does not matter.
+    if _type(error) is MemoryError:
+        return "memory"
+    first = error.args[0] if error is not None and error.args else None
+    if _type(error) is RuntimeError and _type(first) is _str and first == "can't start new thread":
+        return "processes"
+    if _type(error) in (OSError, BlockingIOError) and isinstance(first, int):
+        return _ERRNO_HINTS.get(first, "")
+    return ""
+
+
+@contextlib.contextmanager
+def _blame(stage: str) -> Iterator[None]:
+    try:
+        yield
+    except _StaffFailure:
+        raise
+    except BaseException as error:  # SystemExit in a grader is a failure like any other
+        raise _StaffFailure(stage, _trace(error, learner_only=False)) from None

@@ -1,0 +1,209 @@
+"""The four passes as tasks, and their reports, read strictly. A report is bytes from an untrusted process.
+
+Runs in: worker, tools. See graders/harness/run.py for the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import msgspec
+
+from graders.catalogue import Problem
+from graders.errors import PassFailed
+from graders.model import Cause
+from graders.reference import Comparison, ExpectedTest, Reference, Step
+from sandbox.model import Limits, Outcome, OutcomeKind, Runner, Task
+
+MOST_TESTS = 1000
+_MOST_TRACE = 20_000
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class _Failure(_Strict, frozen=True):
+    stage: str
+    trace: str
+
+
+class _Failed(_Strict, frozen=True):
+    failed: _Failure
+
+
+class _Described(_Strict, frozen=True):
+    short: str
+    long: str
+    hide: bool
+    custom: bool
+
+
+class _ReferenceReport(_Strict, frozen=True):
+    tests: list[_Described]
+    outputs: list[str]
+    recipe: list[Step] | None
+
+
+class _CompareOne(_Strict, frozen=True):
+    same: bool
+    message: str
+    trace: str
+
+
+class _CompareReport(_Strict, frozen=True):
+    results: list[_CompareOne]
+
+
+class Prepared(_Strict, frozen=True):
+    """What the input checks said and, if they said nothing, the text to run."""
+
+    errors: list[str]
+    text: str
+
+
+class AttemptReport(_Strict, frozen=True):
+    """What an attempt says of itself: the tests' texts, or why the module could not be imported."""
+
+    outputs: list[str]
+    error: str
+    hint: Literal["", "memory", "processes", "disk"]
+    interference: bool
+
+
+_T = TypeVar("_T", bound=_Strict)
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all passes of one submission have in common."""
+
+    problem: Problem
+    lang: str
+    seed: int
+    limits: Limits
+    runner: Runner
+
+    def task(self, entry: str, **more: object) -> Task:
+        """The task for one pass."""
+        request = {
+            "grader": self.problem.file,
+            "folders": self.problem.folders,
+            "catalogue": self.problem.catalogue,
+            "lang": self.lang,
+            "seed": self.seed,
+            **more,
+        }
+        return Task(f"harness.run:{entry}", _encode(request), self.limits, self.problem.bundle)
+
+
+def run_reference(setting: Setting) -> Reference:
+    """The tests on the staff's answer.
+
+    Raises:
+        PassFailed: the grader or the answer does not work.
+        sandbox.model.SandboxError
+    """
+    outcome = setting.runner.run(setting.task("reference", answer=setting.problem.answer))
+    report = _staff_report(outcome, _ReferenceReport, "reference", Cause.REFERENCE_FAILED)
+    if len(report.tests) != len(report.outputs) or len(report.tests) > MOST_TESTS:
+        raise PassFailed(
+            f"reference: {len(report.outputs)} outputs of {len(report.tests)} tests; at most {MOST_TESTS}",
+            Cause.GRADER_BUG,
+        )
+    tests = tuple(
+        ExpectedTest(test.short, test.long, output, test.hide, test.custom)
+        for test, output in zip(report.tests, report.outputs, strict=True)
+    )
+    return Reference(tests, None if report.recipe is None else tuple(report.recipe))
+
+
+def run_prepare(setting: Setting, text: str, recipe: Sequence[Step] | None) -> Prepared:
+    """Input checks and preprocessors on the learner's text; without a child where a recipe says it all.
+
+    Raises:
+        PassFailed: a check or a preprocessor does not work.
+        sandbox.model.SandboxError
+    """
+    if recipe is not None:
+        for step in recipe:
+            text = _STEPS[step](text)
+        return Prepared([], text)
+    outcome = setting.runner.run(setting.task("prepare", text=text))
+    return _staff_report(outcome, Prepared, "prepare", Cause.GRADER_BUG)
+
+
+def run_attempt(setting: Setting, text: str) -> tuple[Outcome, AttemptReport | None]:
+    """The tests on the learner's code. The report is None if the outcome is not OK, or it is none of ours.
+
+    Raises:
+        sandbox.model.SandboxError
+    """
+    outcome = setting.runner.run(setting.task("attempt", text=text))
+    if outcome.kind is not OutcomeKind.OK:
+        return outcome, None
+    return outcome, _read(outcome.report, AttemptReport)
+
+
+def run_compare(setting: Setting, reference: Reference, outputs: Sequence[str]) -> dict[int, Comparison]:
+    """What staff code says of the outputs of the tests that have a comparison of their own, by test number.
+
+    Raises:
+        PassFailed: a comparison does not work.
+        sandbox.model.SandboxError
+    """
+    numbers = [number for number, test in enumerate(reference.tests) if test.custom]
+    known = {number: reference.compared.get((number, outputs[number])) for number in numbers}
+    found = {number: comparison for number, comparison in known.items() if comparison is not None}
+    asked = [number for number in numbers if number not in found]
+    if not asked:
+        return found
+    cases = [(number, reference.tests[number].output, outputs[number]) for number in asked]
+    outcome = setting.runner.run(setting.task("compare", cases=cases))
+    report = _staff_report(outcome, _CompareReport, "compare", Cause.GRADER_BUG)
+    if len(report.results) != len(asked):
+        raise PassFailed(f"compare: {len(report.results)} results of {len(asked)} cases", Cause.GRADER_BUG)
+    for number, result in zip(asked, report.results, strict=True):
+        found[number] = Comparison(result.same, result.message, result.trace)
+        reference.remember(number, outputs[number], found[number])
+    return found
+
+
+def _fix_line_endings(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _wrap_in_string(text: str) -> str:
+    return "submission_code = " + repr(text)
+
+
+# The same as in compat/grader_support/gradelib.py; a test holds them together.
+_STEPS = {"fix_line_endings": _fix_line_endings, "wrap_in_string": _wrap_in_string}
+
+_FAILURES = {"answer": Cause.REFERENCE_FAILED}
+
+
+def _staff_report(outcome: Outcome, kind: type[_T], name: str, cause: Cause) -> _T:
+    if outcome.kind is not OutcomeKind.OK:
+        said = outcome.stderr[-2000:].decode("utf-8", "replace").strip()
+        raise PassFailed(f"{name}: {outcome.kind}: {outcome.detail}\n{said}".strip(), cause)
+    report = _read(outcome.report, kind)
+    if report is not None:
+        return report
+    failed = _read(outcome.report, _Failed)
+    if failed is None:
+        raise PassFailed(f"{name}: its report cannot be read", cause)
+    stage, trace = failed.failed.stage, failed.failed.trace[-_MOST_TRACE:]
+    raise PassFailed(f"{name}: the {stage} failed\n{trace}", _FAILURES.get(stage, Cause.GRADER_BUG))
+
+
+def _read(report: bytes | None, kind: type[_T]) -> _T | None:
+    if report is None:
+        return None
+    try:
+        return msgspec.json.decode(report, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

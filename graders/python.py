@@ -1,0 +1,220 @@
+"""The handler for gradelib problems: a submission in, a judgement out, by passes in a jail.
+
+Runs in: worker, tools. No course code and no learner code runs here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import compat
+from graders.catalogue import Catalogue, list_graders
+from graders.errors import CourseError
+from graders.model import Blame, Cause, Judgement, Verdict, Work
+from graders.passes import Setting, run_attempt, run_compare, run_prepare, run_reference
+from graders.payload import Payload, parse_payload
+from graders.reference import Comparison, Reference, ReferenceKey, References
+from graders.verdict import Finding, is_whole, judge, shorten
+from sandbox.model import Isolation, Limits, Outcome, Profile, Runner
+
+__all__ = ["PRELOAD", "GradelibHandler", "list_graders", "profile", "self_check"]
+
+MOST_CHARACTERS = 500_000
+"""Length of a learner's text. The LMS sends at most 100 kB by itself; files may be longer."""
+
+PRELOAD = (
+    "harness.run",
+    "grader_support.gradelib",
+    "gradelib",
+    "graderutil",
+    # What graders and learners usually import. Every page of the zygote costs each child a little.
+    "ast",
+    "bisect",
+    "collections",
+    "copy",
+    "datetime",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "string",
+    "time",
+    "typing",
+)
+
+
+def profile(
+    interpreter: str = "", preload: Sequence[str] = (), require: Isolation = Isolation.FULL
+) -> Profile:
+    """The sandbox profile of gradelib problems: the passes and the grader libraries, preloaded.
+
+    `interpreter` and `require` as in `Profile`; `preload` is imported besides, e.g. ("numpy",).
+    """
+    library = {
+        "harness": Path(__file__).resolve().parent / "harness",
+        "grader_support": compat.ROOT / "grader_support",
+        "gradelib": compat.ROOT / "gradelib.py",
+        "graderutil": compat.ROOT / "graderutil.py",
+    }
+    return Profile(interpreter, (*PRELOAD, *preload), library, require)
+
+
+class GradelibHandler:
+    """Judges gradelib problems under one root. Satisfies `graders.model.Handler`.
+
+    `graders` maps names that a payload may use to grader paths. `seeds` is how many random seeds the learners
+    of a problem share. `modules` are folders of shared helper modules, relative to the root. `interpreter`
+    names what the runner runs, for the memory of references.
+    """
+
+    def __init__(
+        self,
+        grader_root: Path,
+        graders: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        seeds: int = 8,
+        modules: Sequence[str] = (),
+        interpreter: str = "",
+    ) -> None:
+        self.catalogue = Catalogue(Path(grader_root), modules)
+        self._graders = dict(graders or {})
+        self._limits = limits or Limits()
+        self._seeds = max(1, seeds)
+        self._interpreter = interpreter
+        self._references = References()
+
+    def grade(self, work: Work, runner: Runner) -> Judgement:
+        """Judge one submission.
+
+        Raises:
+            sandbox.model.SandboxError: the service's fault; the caller may try again later.
+        """
+        name = ""
+        try:
+            payload = parse_payload(work.payload, self._graders)
+            name = payload.grader
+            if payload.skip_grader:
+                return Judgement(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, 1.0, grader=name)
+            problem = self.catalogue.problem(payload.grader, payload.lang)
+            name = problem.name
+            setting = Setting(problem, payload.lang, self._seed(work), self._limits, runner)
+            return replace(self._judge(setting, payload, work), grader=name)
+        except CourseError as error:
+            return Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error), grader=name)
+
+    def _judge(self, setting: Setting, payload: Payload, work: Work) -> Judgement:
+        text, problem = _text_of(work)
+        if problem:
+            return _refused(problem)
+        reference = self._reference(setting)
+        prepared = run_prepare(setting, text, reference.recipe)
+        if prepared.errors:
+            return _refused(*prepared.errors)
+        outcome, report = run_attempt(setting, prepared.text)
+        comparisons: Mapping[int, Comparison] = {}
+        if report is not None and is_whole(reference.tests, outcome, report):
+            comparisons = run_compare(setting, reference, report.outputs)
+        finding = judge(reference.tests, outcome, report, comparisons, self._limits)
+        return _judgement(finding, payload, outcome, comparisons)
+
+    def _reference(self, setting: Setting) -> Reference:
+        problem = setting.problem
+        answer = hashlib.sha256(problem.answer.encode()).hexdigest()
+        key = ReferenceKey(
+            problem.bundle.digest, problem.file, answer, setting.seed, setting.lang, self._interpreter
+        )
+        found = self._references.get(key)
+        if found is None:
+            found = run_reference(setting)
+            self._references.put(key, found)
+        return found
+
+    def _seed(self, work: Work) -> int:
+        # The same learner meets the same data again; not all learners meet the same.
+        digest = hashlib.sha256(f"{work.random_seed}:{work.student_key}".encode("utf-8", "replace")).digest()
+        return 1 + int.from_bytes(digest[:8], "big") % self._seeds
+
+
+def self_check(handler: GradelibHandler, path: str, runner: Runner) -> Judgement:
+    """Grade the staff's own answer; anything but full marks is the course's fault and says why.
+
+    Raises:
+        sandbox.model.SandboxError
+    """
+    try:
+        answer = handler.catalogue.problem(path).answer
+    except CourseError as error:
+        return Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error), grader=path)
+    found = handler.grade(Work(json.dumps({"grader": path}), answer), runner)
+    if found.correct or found.blame is not Blame.LEARNER:
+        return found
+    failed = [test.short for test in found.tests if not test.correct]
+    said = "\n".join([*found.errors, *failed])
+    detail = f"the staff's answer gets {found.verdict} ({found.score:g}), not full marks\n{said}"
+    return replace(
+        found,
+        verdict=Verdict.UNGRADED,
+        blame=Blame.COURSE,
+        cause=Cause.REFERENCE_FAILED,
+        detail=f"{detail}\n{found.detail}".strip(),
+    )
+
+
+def _text_of(work: Work) -> tuple[str, str]:
+    """The learner's text, or why there is none to grade, in words for him."""
+    text = work.response
+    if not text and len(work.files) == 1:
+        (name, contents), *_ = work.files.items()
+        try:
+            text = contents.decode("utf-8")
+        except UnicodeDecodeError:
+            return "", f"The file {name} cannot be read: it is not text in UTF-8."
+    elif not text and len(work.files) > 1:
+        return "", "Several files were submitted; submit exactly one."
+    if len(text) > MOST_CHARACTERS:
+        return "", f"Your submission is too long: {len(text)} characters, at most {MOST_CHARACTERS}."
+    if "\0" in text:
+        return "", "Your submission contains a NUL character; it is not a program text."
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "Your submission contains characters that are not valid Unicode."
+    return text.removeprefix("\ufeff"), ""
+
+
+def _refused(*errors: str) -> Judgement:
+    shown = tuple(shorten(error) for error in errors)
+    return Judgement(Verdict.INPUT_ERROR, Blame.LEARNER, Cause.LEARNER, 0.0, errors=shown)
+
+
+def _judgement(
+    finding: Finding, payload: Payload, outcome: Outcome, comparisons: Mapping[int, Comparison]
+) -> Judgement:
+    tests = finding.tests
+    if payload.hide_output:
+        tests = tuple(replace(test, hide_output=True) for test in tests)
+    notes = [outcome.detail] if outcome.detail else []
+    notes += [
+        f"the comparison of test {number + 1} could not read the learner's output\n{comparison.trace}"
+        for number, comparison in sorted(comparisons.items())
+        if comparison.trace
+    ]
+    return Judgement(
+        finding.verdict,
+        Blame.LEARNER,
+        Cause.LEARNER,
+        finding.score,
+        tests,
+        finding.errors,
+        shorten("\n".join(notes)),
+        outcome.kind,
+        outcome.usage,
+        outcome.isolation,
+    )

@@ -1,0 +1,83 @@
+"""What the answer produced, and the memory of it: one reference serves all submissions of a problem.
+
+Runs in: worker, tools.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Step = Literal["fix_line_endings", "wrap_in_string"]
+
+_MOST_COMPARISONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTest:
+    """One test as the staff's answer passed it. `custom`: its texts are compared by staff code."""
+
+    short: str
+    long: str
+    output: str
+    hide_output: bool
+    custom: bool
+
+
+class Comparison(NamedTuple):
+    """What staff code said of two texts. `trace`, for operators, if it could not read the actual one."""
+
+    same: bool
+    message: str = ""
+    trace: str = ""
+
+
+class ReferenceKey(NamedTuple):
+    """All that a reference depends on."""
+
+    bundle: str
+    grader: str
+    answer: str
+    seed: int
+    lang: str
+    interpreter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The expected side. `recipe`: built-in steps that are all of preparing a text; None if a pass must.
+
+    `compared` remembers comparisons by (test number, actual text). A comparison is a function of two texts,
+    and learners' texts repeat.
+    """
+
+    tests: tuple[ExpectedTest, ...]
+    recipe: tuple[Step, ...] | None
+    compared: dict[tuple[int, str], Comparison] = field(default_factory=dict, repr=False, compare=False)
+
+    def remember(self, number: int, actual: str, comparison: Comparison) -> None:
+        """Keep a comparison, unless its text is long or enough are kept."""
+        if len(actual) <= 1024 and len(self.compared) < _MOST_COMPARISONS:
+            self.compared[number, actual] = comparison
+
+
+class References:
+    """The references that were used last."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._kept: OrderedDict[ReferenceKey, Reference] = OrderedDict()
+
+    def get(self, key: ReferenceKey) -> Reference | None:
+        """The reference, if it is kept."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: ReferenceKey, reference: Reference) -> None:
+        """Keep a reference, forget the one not used for longest if there are too many."""
+        self._kept[key] = reference
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
