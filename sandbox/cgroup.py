@@ -32,6 +32,7 @@ class Group:
     pids: Path | None
     unified: bool
     _written: dict[Path, str] = field(default_factory=dict)
+    _watched: dict[Path, int] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -84,12 +85,26 @@ class Group:
         kills = failures = 0
         if self.memory:
             name = "memory.events" if self.unified else "memory.oom_control"
-            kills = _field(self.memory / name, "oom_kill")
+            kills = self._field(self.memory / name, b"oom_kill")
         if self.pids:
-            failures = _field(self.pids / "pids.events", "max")
+            failures = self._field(self.pids / "pids.events", b"max")
         return Counters(kills, failures)
 
+    def _field(self, file: Path, name: bytes) -> int:
+        """A line's number. The file stays open: it is read after every task."""
+        fd = self._watched.get(file)
+        if fd is None:
+            fd = self._watched[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        for line in os.pread(fd, 4096, 0).splitlines():
+            key, _, value = line.partition(b" ")
+            if key == name:
+                return int(value)
+        return 0
+
     def remove(self) -> None:
+        for fd in self._watched.values():
+            os.close(fd)
+        self._watched.clear()
         for folder in self.folders():
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -175,11 +190,3 @@ def delegate() -> None:
             for pid in (folder / "cgroup.procs").read_text().split():
                 (leaf / "cgroup.procs").write_text(pid)
             (folder / "cgroup.subtree_control").write_text("+memory +pids")
-
-
-def _field(file: Path, name: str) -> int:
-    for line in file.read_text().splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0

@@ -77,8 +77,9 @@ def lock_down(
     # session: no terminal, no process group shared with anybody
     os.setsid()
 
-    # namespaces: mounts and System V / POSIX message queues of its own (the pid namespace came with the fork)
-    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+    # namespaces: mounts of its own (the pid namespace came with the fork). Net, IPC and UTS are the jail's:
+    # they are empty, and the filter refuses every call that could leave something in them for the next child.
+    kernel.unshare(kernel.CLONE_NEWNS)
 
     # scratch: the tmpfs that the zygote made for this child; bundle: this task's files and nobody else's
     kernel.attach_mount(scratch_fd, SCRATCH.encode())

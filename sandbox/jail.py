@@ -23,6 +23,7 @@ from sandbox.model import (
     Isolation,
     Limits,
     Outcome,
+    OutcomeKind,
     Profile,
     SandboxError,
     SandboxUnavailable,
@@ -220,7 +221,7 @@ class Jail:
 
     def _outcome(self, answer: dict[str, Any], blobs: list[bytes], limits: Limits) -> Outcome:
         report, stdout, stderr = blobs
-        counters = self._count() if not _clean(answer) else cgroup.Counters()
+        counters = self._count()
         facts = Facts(
             killed=str(answer["killed"]),
             exit_code=answer["exit_code"],
@@ -232,6 +233,10 @@ class Jail:
             fork_failures=counters.fork_failures,
         )
         kind, detail = classify(facts, limits)
+        if kind is OutcomeKind.SIGNAL and facts.signal == signal.SIGKILL:
+            # Process 1 of a namespace cannot be killed from inside it, and neither the zygote nor the limits
+            # nor the control group did it: somebody on the host did. Not the learner's fault.
+            raise SandboxError("the child was killed from outside")
         usage = Usage(float(answer["wall_s"]), facts.cpu_s, int(answer["memory_bytes"]))
         return Outcome(
             kind=kind,
@@ -342,10 +347,6 @@ def _launch_error(head: dict[str, Any]) -> SandboxError:
             "operators' guide on user namespaces"
         )
     return SandboxError(text)
-
-
-def _clean(answer: dict[str, Any]) -> bool:
-    return answer["complete"] and answer["exit_code"] == 0 and not answer["killed"]
 
 
 def _address_space_bytes(pid: int) -> int:

@@ -48,6 +48,8 @@ ENVIRONMENT = {
     # Sets must iterate in the same order for the reference and for the attempt, whichever jail ran them.
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
+    # A thread's malloc arena reserves 64 MiB of address space, which the memory limit counts.
+    "MALLOC_ARENA_MAX": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }

@@ -1,0 +1,54 @@
+"""What holds for every test: nothing may be left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "leaves_behind: this test's leftovers are checked by itself")
+
+
+def _children() -> set[tuple[int, float]]:
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            found.add((process.pid, process.create_time()))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def _mounts() -> set[str]:
+    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves a child process, a mount, or a changed working directory behind.
+
+    Fixtures of wider scope are set up before, so what they keep running is not counted.
+    """
+    children, mounts, folder = _children(), _mounts(), os.getcwd()
+    yield
+    if request.node.get_closest_marker("leaves_behind"):
+        return
+    deadline = time.monotonic() + 3
+    while (left := _children() - children) and time.monotonic() < deadline:
+        psutil.wait_procs([p for p in psutil.Process().children(recursive=True)], timeout=0.1)
+    assert not left, f"processes left behind: {[_describe(pid) for pid, _ in left]}"
+    assert not _mounts() - mounts, "mounts left behind"
+    assert os.getcwd() == folder, "the working directory was changed"
+
+
+def _describe(pid: int) -> str:
+    try:
+        return " ".join(psutil.Process(pid).cmdline()) or psutil.Process(pid).name()
+    except psutil.Error:
+        return f"pid {pid}"

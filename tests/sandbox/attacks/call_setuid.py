@@ -1,0 +1,5 @@
+# attack: the system call setuid
+# expect: forbidden
+import ctypes
+
+ctypes.CDLL(None).setuid(0)

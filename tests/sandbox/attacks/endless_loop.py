@@ -1,0 +1,4 @@
+# attack: burns CPU for ever
+# expect: cpu
+while True:
+    pass

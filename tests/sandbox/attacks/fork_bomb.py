@@ -1,0 +1,6 @@
+# attack: fork bomb
+# expect: processes
+import os
+
+while True:
+    os.fork()

@@ -1,0 +1,4 @@
+# attack: endless output
+# expect: output
+while True:
+    print("x" * 4096)
