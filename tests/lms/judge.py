@@ -16,7 +16,7 @@ One JSON object per line comes in on stdin:  {"reply": "<text of the xqueue_body
     points      points stored (null: none)
     msg         the message as stored
     queued      the problem still waits
-    html        what stands inside div.external-grader-message, as the page carries it ("" if nothing)
+    html        what stands inside div.external-grader-message once a browser (html5lib) has read the page
     tags        names of the elements in there, in document order
     text        its text
     error       what was raised (the LMS would answer HTTP 500), "" if nothing
@@ -31,6 +31,7 @@ import sys
 from types import SimpleNamespace
 
 import django
+import html5lib
 from django.conf import settings
 
 settings.configure(
@@ -54,8 +55,6 @@ PROBLEM = """<problem>
   </coderesponse>
 </problem>"""
 KEY, OLD_KEY = "k" * 32, "o" * 32
-ANSWER_ID = "p_2_1"  # what _preprocess_problem calls the only input; asserted below
-LEFT_ALONE = "Your answer has been submitted."
 
 
 def new_problem() -> LoncapaProblem:
@@ -101,7 +100,7 @@ def judge(reply: str, current: bool) -> dict[str, object]:
         said["correct"] = {"correct": True, "incorrect": False}.get(state.get_correctness(answer_id))
         said["points"] = state.get_property(answer_id, "npoints")
         said["msg"] = state.get_msg(answer_id)
-        page = etree.HTML(problem.get_html())
+        page = html5lib.parse(problem.get_html(), treebuilder="lxml", namespaceHTMLElements=False)
         (box,) = page.xpath("//div[@class='external-grader-message']")
         inner = [etree.tostring(child, encoding="unicode") for child in box]
         said["html"] = (box.text or "") + "".join(inner)
