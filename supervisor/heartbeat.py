@@ -1,0 +1,95 @@
+"""The worker's side of the heartbeat: every word carries the promise "I speak again by T".
+
+Runs in: worker. A promise is as long as the work it covers: a long grading is not a hang, and a hang is found
+on time. Before each pass of a grading the promise is renewed with that pass's own limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from sandbox.model import Outcome, Runner, Task
+from supervisor.events import GoHome, Grant, Happened, Inherit, Order, Phase, Word, next_order, send
+
+IDLE_S: Final = 30.0
+"""An idle worker says so this often."""
+
+
+class Voice:
+    """The worker's end of the channel: speaks, collects what happened, waits for orders.
+
+    `happened` is kept until the next word, so that a turn costs few packets.
+    """
+
+    def __init__(self, sock: socket.socket, clock: Callable[[], float]) -> None:
+        self._sock = sock
+        self._clock = clock
+        self._pending: list[Happened] = []
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(sock, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self.draining = False
+        self.granted = False
+        self.inherited: list[str] = []
+
+    def happened(self, *events: Happened) -> None:
+        """Remember for the next word."""
+        self._pending.extend(events)
+
+    def say(self, phase: Phase, for_s: float, *, wants_turn: bool = False) -> None:
+        """Speak, and promise to speak again within `for_s` seconds.
+
+        Raises:
+            supervisor.events.ChannelClosed: the supervisor is gone.
+        """
+        word = Word(phase, self._clock() + for_s, wants_turn, tuple(self._pending))
+        send(self._sock, word)
+        self._pending.clear()
+
+    def hush(self) -> None:
+        """End at the next chance, as if ordered; safe in a signal handler."""
+        self.draining = True
+        with contextlib.suppress(BlockingIOError):  # full of earlier wake-ups: it will wake
+            self._wake_write.send(b"x")
+
+    def listen(self, timeout_s: float) -> None:
+        """Wait for orders, at most so long; they are then in `draining`, `granted` and `inherited`.
+
+        Raises:
+            supervisor.events.ChannelClosed: the supervisor is gone.
+        """
+        if self.draining:
+            timeout_s = 0.0
+        self._selector.select(max(0.0, timeout_s))
+        while (order := next_order(self._sock)) is not None:
+            self._obey(order)
+
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Grant():
+                self.granted = True
+            case GoHome():
+                self.draining = True
+            case Inherit(owner):
+                self.inherited.append(owner)
+
+
+class Announcing:
+    """A Runner that renews the promise before each pass."""
+
+    def __init__(self, runner: Runner, voice: Voice, extra_s: float) -> None:
+        self._runner = runner
+        self._voice = voice
+        self._extra_s = extra_s
+
+    def run(self, task: Task) -> Outcome:
+        """As the runner beneath, which may need `extra_s` besides the task's wall clock."""
+        self._voice.say(Phase.GRADE, task.limits.wall_s + self._extra_s)
+        return self._runner.run(task)

@@ -1,0 +1,197 @@
+"""What has happened, counted: the ledger that the status document is filled from.
+
+Runs in: supervisor. Takes the workers' words, no I/O; times are unix seconds, handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from graders.model import Blame, Cause
+from supervisor.events import (
+    Backlog,
+    Dead,
+    Delivered,
+    Graded,
+    Happened,
+    Layers,
+    Polled,
+    Received,
+    Trouble,
+    Well,
+)
+from supervisor.pacer import Poll
+from supervisor.status import Alert, QueueStatus, ServerStatus, SlotState, SlotStatus
+
+MAX_ALERTS: Final = 50
+
+Why = tuple[Cause, str]
+
+
+def queue_state(slots: Iterable[SlotState]) -> SlotState:
+    """The state of a queue from those of its seats: the best one, as that is what serves it."""
+    states = set(slots)
+    order = (
+        SlotState.RUNNING,
+        SlotState.STARTING,
+        SlotState.DRAINING,
+        SlotState.BACKOFF,
+        SlotState.FATAL,
+    )
+    return next((state for state in order if state in states), SlotState.STOPPED)
+
+
+@dataclass(slots=True)
+class QueueLedger:
+    """One queue: counts of this life, last times, and what is wrong with it now."""
+
+    server: str
+    state: SlotState = SlotState.STOPPED
+    since: float = 0.0
+    polls: int = 0
+    last_poll_at: float | None = None
+    last_poll_ok_at: float | None = None
+    last_submission_at: float | None = None
+    last_delivered_at: float | None = None
+    last_dead_at: float | None = None
+    received: int = 0
+    graded: int = 0
+    delivered: int = 0
+    dead: int = 0
+    backlog: int = 0
+    backlog_oldest_at: float | None = None
+    verdicts: dict[str, int] = field(default_factory=dict)
+    poll_trouble: Why | None = None
+    slot_troubles: dict[str, Why] = field(default_factory=dict)  # by slot
+    refused: Why | None = None  # its configuration is bad
+
+    def why(self) -> Why | None:
+        """The first reason for not being well."""
+        return self.refused or self.poll_trouble or next(iter(self.slot_troubles.values()), None)
+
+    def status(self, slots: tuple[SlotStatus, ...], now: float) -> QueueStatus:
+        """Its part of the document."""
+        state = SlotState.FATAL if self.refused else queue_state(slot.state for slot in slots)
+        if state is not self.state or not self.since:
+            self.state, self.since = state, now
+        cause, message = self.why() or (None, "")
+        return QueueStatus(
+            server=self.server,
+            state=state,
+            since=self.since,
+            cause=cause,
+            message=message,
+            slots=slots,
+            polls=self.polls,
+            last_poll_at=self.last_poll_at,
+            last_poll_ok_at=self.last_poll_ok_at,
+            last_submission_at=self.last_submission_at,
+            last_delivered_at=self.last_delivered_at,
+            last_dead_at=self.last_dead_at,
+            received=self.received,
+            graded=self.graded,
+            delivered=self.delivered,
+            dead=self.dead,
+            backlog=self.backlog,
+            backlog_oldest_at=self.backlog_oldest_at,
+            verdicts=dict(self.verdicts),
+        )
+
+
+@dataclass(slots=True)
+class ServerLedger:
+    """One XQueue. `url` without credentials."""
+
+    url: str
+    dialect: str = ""
+    last_ok_at: float | None = None
+    trouble: Why | None = None
+
+    def status(self) -> ServerStatus:
+        """Its part of the document."""
+        cause, message = self.trouble or (None, "")
+        return ServerStatus(
+            url=self.url, dialect=self.dialect, last_ok_at=self.last_ok_at, cause=cause, message=message
+        )
+
+
+class Ledger:
+    """All queues, all servers, the isolation in force and the alerts."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, QueueLedger] = {}
+        self.servers: dict[str, ServerLedger] = {}
+        self.isolation: dict[str, tuple[str, ...]] = {}
+        self._alerts: dict[tuple[Cause, str, str], Alert] = {}
+
+    def alert(self, cause: Cause, text: str, queue: str, now: float) -> None:
+        """Something that a person should know; equal ones are counted."""
+        key = (cause, text, queue)
+        known = self._alerts.pop(key, None)  # and put in again: the order is that of the last time
+        self._alerts[key] = Alert(
+            at=now, cause=cause, text=text, queue=queue, count=known.count + 1 if known else 1
+        )
+        while len(self._alerts) > MAX_ALERTS:
+            del self._alerts[next(iter(self._alerts))]
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """The latest last."""
+        return tuple(self._alerts.values())
+
+    def granted(self, queue: str, now: float) -> None:
+        """A poll of the queue begins."""
+        book = self.queues[queue]
+        book.polls += 1
+        book.last_poll_at = now
+
+    def note(self, queue: str, slot: str, event: Happened, now: float) -> None:
+        """One event of a worker in `slot` of `queue`."""
+        book = self.queues[queue]
+        server = self.servers[book.server]
+        match event:
+            case Polled():
+                self._polled(book, server, event, now)
+            case Received(again):
+                book.last_submission_at = now
+                book.received += not again
+            case Graded():
+                book.graded += 1
+                book.verdicts[event.verdict] = book.verdicts.get(event.verdict, 0) + 1
+                if event.blame is not Blame.LEARNER:
+                    text = f"{event.grader}: {event.message}" if event.grader else event.message
+                    self.alert(event.cause, text, queue, now)
+            case Delivered():
+                book.delivered += 1
+                book.last_delivered_at = now
+                server.last_ok_at = now
+                server.trouble = None
+            case Dead(cause, message):
+                book.dead += 1
+                book.last_dead_at = now
+                self.alert(cause, f"dead letter: {message}", queue, now)
+            case Trouble(cause, message):
+                book.slot_troubles[slot] = (cause, message)
+                if event.server:
+                    server.trouble = (cause, message)
+                else:
+                    self.alert(cause, message, queue, now)
+            case Well():
+                book.slot_troubles.pop(slot, None)
+            case Backlog(count, oldest_at):
+                book.backlog, book.backlog_oldest_at = count, oldest_at
+            case Layers(sandbox, layers):
+                self.isolation[sandbox] = layers
+            case _:
+                assert_never(event)
+
+    def _polled(self, book: QueueLedger, server: ServerLedger, event: Polled, now: float) -> None:
+        server.dialect = event.dialect or server.dialect
+        if event.how in (Poll.HIT, Poll.EMPTY):
+            book.last_poll_ok_at = server.last_ok_at = now
+            book.poll_trouble = server.trouble = None
+        elif event.how is Poll.ERROR:
+            why = (event.cause or Cause.QUEUE_ERROR, event.message)
+            book.poll_trouble = why
+            server.trouble = why
