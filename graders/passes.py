@@ -6,7 +6,7 @@ Runs in: worker, tools. See graders/harness/run.py for the other side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from graders.catalogue import Problem
 from graders.errors import PassFailed
 from graders.model import Cause
-from graders.reference import Comparison, ExpectedTest, Reference, Step
+from graders.reference import Comparison, ExpectedTest, Reference, Step, reference_limits
 from sandbox.model import Limits, Outcome, OutcomeKind, Runner, Task
 
 MOST_TESTS = 1000
@@ -107,7 +107,8 @@ def run_reference(setting: Setting) -> Reference:
         PassFailed: the grader or the answer does not work.
         sandbox.model.SandboxError
     """
-    outcome = setting.runner.run(setting.task("reference", answer=setting.problem.answer))
+    task = setting.task("reference", answer=setting.problem.answer)
+    outcome = setting.runner.run(replace(task, limits=reference_limits(setting.limits)))
     report = _staff_report(outcome, _ReferenceReport, "reference", Cause.REFERENCE_FAILED)
     if len(report.tests) != len(report.outputs) or len(report.tests) > MOST_TESTS:
         raise PassFailed(
@@ -118,7 +119,8 @@ def run_reference(setting: Setting) -> Reference:
         ExpectedTest(test.short, test.long, output, test.hide, test.custom)
         for test, output in zip(report.tests, report.outputs, strict=True)
     )
-    return Reference(tests, None if report.recipe is None else tuple(report.recipe))
+    recipe = None if report.recipe is None else tuple(report.recipe)
+    return Reference(tests, recipe, outcome.usage.cpu_s, outcome.usage.wall_s)
 
 
 def run_prepare(setting: Setting, text: str, recipe: Sequence[Step] | None) -> Prepared:

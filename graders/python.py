@@ -17,7 +17,7 @@ from graders.errors import CourseError
 from graders.model import Blame, Cause, Judgement, Verdict, Work
 from graders.passes import Setting, run_attempt, run_compare, run_prepare, run_reference
 from graders.payload import Payload, parse_payload
-from graders.reference import Comparison, Reference, ReferenceKey, References
+from graders.reference import Comparison, Reference, ReferenceKey, References, attempt_limits
 from graders.verdict import Finding, is_whole, judge, shorten
 from sandbox.model import Isolation, Limits, Outcome, Profile, Runner
 
@@ -117,11 +117,12 @@ class GradelibHandler:
         prepared = run_prepare(setting, text, reference.recipe)
         if prepared.errors:
             return _refused(*prepared.errors)
-        outcome, report = run_attempt(setting, prepared.text)
+        limits = attempt_limits(self._limits, reference)
+        outcome, report = run_attempt(replace(setting, limits=limits), prepared.text)
         comparisons: Mapping[int, Comparison] = {}
         if report is not None and is_whole(reference.tests, outcome, report):
             comparisons = run_compare(setting, reference, report.outputs)
-        finding = judge(reference.tests, outcome, report, comparisons, self._limits)
+        finding = judge(reference.tests, outcome, report, comparisons, limits)
         return _judgement(finding, payload, outcome, comparisons)
 
     def _reference(self, setting: Setting) -> Reference:

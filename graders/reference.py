@@ -6,8 +6,10 @@ Runs in: worker, tools.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
+
+from sandbox.model import Limits
 
 Step = Literal["fix_line_endings", "wrap_in_string"]
 
@@ -54,12 +56,35 @@ class Reference:
 
     tests: tuple[ExpectedTest, ...]
     recipe: tuple[Step, ...] | None
+    cpu_s: float = 0.0  # what the answer took
+    wall_s: float = 0.0
     compared: dict[tuple[int, str], Comparison] = field(default_factory=dict, repr=False, compare=False)
 
     def remember(self, number: int, actual: str, comparison: Comparison) -> None:
         """Keep a comparison, unless its text is long or enough are kept."""
         if len(actual) <= 1024 and len(self.compared) < _MOST_COMPARISONS:
             self.compared[number, actual] = comparison
+
+
+SLACK = 3
+"""The answer may take so many times the limits before the course is blamed."""
+
+
+def reference_limits(limits: Limits) -> Limits:
+    """Limits of the answer itself."""
+    return replace(limits, cpu_s=SLACK * limits.cpu_s, wall_s=SLACK * limits.wall_s)
+
+
+def attempt_limits(limits: Limits, reference: Reference) -> Limits:
+    """Limits of an attempt: as configured, but never less time than twice what the answer took.
+
+    A slow host, or a problem whose answer is slow, is no learner's fault.
+    """
+    return replace(
+        limits,
+        cpu_s=max(limits.cpu_s, round(2 * reference.cpu_s, 1)),
+        wall_s=max(limits.wall_s, round(2 * reference.wall_s, 1)),
+    )
 
 
 class References:

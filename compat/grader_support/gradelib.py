@@ -12,7 +12,6 @@ import io
 import linecache
 import random
 import re
-import tokenize
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from . import graderutil
@@ -347,7 +346,7 @@ def one_of_required_keywords(strings: Sequence[str], error_msg: Optional[str] = 
     def message() -> str:
         return _("Your code does not contain any of {0}.").format(", ".join(map(repr, strings)))
 
-    return _check(lambda code: any(text in wanted for _kind, text in _tokens(code)), error_msg, message)
+    return _check(lambda code: any(text in wanted for text, _column in _tokens(code)), error_msg, message)
 
 
 def input_check_or(error_msg: str, *args: Check) -> Check:
@@ -498,57 +497,74 @@ def _judge_count(
     return message if error_msg is None else error_msg
 
 
-_IDLE = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.STRING})
+_LEXER = re.compile(
+    r"""
+      [rRbBuUfFtT]{0,2} (?: \"{3} (?:[^\\]|\\.)*? (?:\"{3}|\Z) | '{3} (?:[^\\]|\\.)*? (?:'{3}|\Z)
+                          | "(?:[^"\\\n]|\\.)*"? | '(?:[^'\\\n]|\\.)*'? )
+    | \#[^\n]* | \\\n | [ \f\t]+
+    | (?P<newline>\n[ \f\t]*)
+    | (?P<token>
+          [^\W\d]\w*
+        | (?:\d|\.\d)(?:[eE][-+]|[\w.])*
+        | \*\*= | //= | >>= | <<= | \.\.\. | != | -> | := | == | <= | >= | \*\* | // | << | >>
+        | [-+*/%@&|^]= | \S )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+Token = Tuple[str, int]
+"""Its text, and its column if it is the first of a line, else -1."""
 
 
 @functools.lru_cache(maxsize=2)  # all checks of a grader look at one text
-def _read(code: str) -> Tuple[List[Tuple[int, str]], bool]:
-    """Kind and text of the tokens, comments and strings left out; False if the text stops being Python."""
-    found: List[Tuple[int, str]] = []
-    lines = io.StringIO(fix_line_endings(code)).readline
-    try:
-        for token in tokenize.generate_tokens(lines):
-            if token.type not in _IDLE:
-                found.append((token.type, token.string))
-    except (tokenize.TokenError, SyntaxError):
-        return found, False
-    return found, True
+def _tokens(code: str) -> List[Token]:
+    """The tokens of the text, comments and strings left out.
 
-
-def _tokens(code: str) -> List[Tuple[int, str]]:
-    return _read(code)[0]
+    Not by the module tokenize: that compiles its patterns on first use, so in every child anew (3 ms), raises
+    where the text is no Python, and takes f-strings apart in some versions.
+    """
+    found: List[Token] = []
+    column = 0
+    for match in _LEXER.finditer("\n" + fix_line_endings(code)):
+        kind = match.lastgroup
+        if kind == "token":
+            found.append((match.group(), column))
+            column = -1
+        elif kind == "newline":
+            column = len(match.group()[1:].expandtabs())
+        elif column >= 0 and not match.group().startswith("#"):
+            column = -1  # a string
+    return found
 
 
 def _count_token(code: str, string: str) -> int:
-    return sum(1 for _kind, text in _tokens(code) if text == string)
+    return sum(1 for text, _column in _tokens(code) if text == string)
 
 
 def _defines(code: str, keyword: str, name: str) -> bool:
-    tokens, complete = _read(code)
+    tokens = _tokens(code)
     pairs = zip(tokens, tokens[1:])  # noqa: B905, RUF007 - Python 3.8
-    if any(first[1] == keyword and second[1] == name for first, second in pairs):
-        return True
-    # A text that cannot be read to its end is refused for its syntax error, later, not for a missing name.
-    pattern = r"^[ \t]*(?:async[ \t]+)?{}[ \t]+{}\b".format(keyword, re.escape(name))
-    return not complete and re.search(pattern, code, re.MULTILINE) is not None
+    return any(first == keyword and second == name for (first, _c), (second, _d) in pairs)
 
 
 def _methods(code: str, class_name: str) -> List[str]:
-    """Names of the functions defined directly in the body of the class."""
+    """Names of the functions defined directly in the body of the class, wherever the class stands."""
     names: List[str] = []
-    depth = 0
-    body: Optional[int] = None  # depth of the class's body while inside it
+    outer = body = -1  # columns of the class and of its body while inside it
+    column = 0
+    brackets = 0
     tokens = _tokens(code)
-    for (kind, text), (_kind, following) in zip(tokens, [*tokens[1:], (0, "")]):  # noqa: B905 - Python 3.8
-        if kind == tokenize.INDENT:
-            depth += 1
-        elif kind == tokenize.DEDENT:
-            depth -= 1
-            if body is not None and depth < body:
-                body = None
-        elif text == "class" and following == class_name and body is None:
-            body = depth + 1
-        elif text == "def" and depth == body:
+    for (text, start), (following, _column) in zip(tokens, [*tokens[1:], ("", -1)]):  # noqa: B905 - 3.8
+        brackets += (text in "([{") - (text in ")]}")
+        if start >= 0 and brackets - (text in "([{") == 0:
+            column = start
+            if outer >= 0 and column <= outer:
+                outer = body = -1
+            elif outer >= 0 and body < 0:
+                body = column
+        if text == "class" and following == class_name:
+            outer, body = column, -1
+        elif text == "def" and body >= 0 and column == body:
             names.append(following)
     return names
 
