@@ -44,6 +44,10 @@ BUNDLE = "/course"
 BUNDLES = "/bundles"
 REPORT_FD = 3
 EXIT_SETUP = 70
+# What the entry point died of, in its own words. Code in here may claim these; whatever it claims, the blame
+# is the same, so lying gains nothing. Where a control group counts, the trusted side knows by itself.
+EXIT_MEMORY = 71
+EXIT_PROCESSES = 72
 
 # Limits that do not depend on the task: nothing of this is of use to a submission.
 FIXED_LIMITS = (
@@ -142,6 +146,7 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...])
             view = view[os.write(REPORT_FD, view) :]
         code = 0
     except BaseException as error:
+        code = _exit_code(error)
         _explain(error)
     finally:
         try:
@@ -150,6 +155,14 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...])
         except BaseException:
             pass
         os._exit(code)
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, MemoryError):
+        return EXIT_MEMORY
+    if isinstance(error, BlockingIOError) or "can't start new thread" in str(error):
+        return EXIT_PROCESSES
+    return 1
 
 
 def _explain(error: BaseException) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from sandbox.child import EXIT_MEMORY, EXIT_PROCESSES
 from sandbox.model import Limits, OutcomeKind
 
 
@@ -52,6 +53,10 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
         return OutcomeKind.SIGNAL, f"died of {_signal_name(facts.signal)}"
     if facts.complete and facts.exit_code == 0:
         return OutcomeKind.OK, ""
+    if facts.exit_code == EXIT_MEMORY:
+        return OutcomeKind.MEMORY, f"MemoryError, in its own words ({limits.memory_mib} MiB)"
+    if facts.exit_code == EXIT_PROCESSES:
+        return OutcomeKind.PROCESSES, f"no more processes or threads, in its own words ({limits.processes})"
     return OutcomeKind.EXIT, f"exit status {facts.exit_code} before its report was complete"
 
 

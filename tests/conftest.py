@@ -41,7 +41,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     deadline = time.monotonic() + 3
     while (left := _children() - children) and time.monotonic() < deadline:
-        psutil.wait_procs([p for p in psutil.Process().children(recursive=True)], timeout=0.1)
+        psutil.wait_procs(psutil.Process().children(recursive=True), timeout=0.1)
     assert not left, f"processes left behind: {[_describe(pid) for pid, _ in left]}"
     assert not _mounts() - mounts, "mounts left behind"
     assert os.getcwd() == folder, "the working directory was changed"

@@ -1,4 +1,4 @@
 # attack: one allocation above the limit
-# expect: exit
+# expect: memory
 # reveals: MemoryError
 x = b"x" * (1 << 30)
