@@ -1,0 +1,1 @@
+"""Alphabets that the texts are written in."""

@@ -1,0 +1,2 @@
+# The polite way of leaving early.
+raise SystemExit(0)

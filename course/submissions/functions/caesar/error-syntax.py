@@ -1,0 +1,2 @@
+def encode(text, shift):
+    return "".join(c for c in text

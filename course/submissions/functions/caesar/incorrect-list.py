@@ -1,0 +1,2 @@
+def encode(text, shift):
+    return [c for c in text]

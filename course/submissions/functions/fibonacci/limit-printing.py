@@ -1,0 +1,3 @@
+def fibonacci(n):
+    while True:
+        print("still computing", "." * 10000)

@@ -1,0 +1,4 @@
+def find(higher_than, low, high):
+    while higher_than(low):
+        low += 1
+    return low

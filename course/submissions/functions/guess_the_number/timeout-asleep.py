@@ -1,0 +1,6 @@
+import time
+
+
+def find(higher_than, low, high):
+    time.sleep(3600)
+    return low

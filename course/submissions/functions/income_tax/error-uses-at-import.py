@@ -1,0 +1,5 @@
+LOWEST = BRACKETS[0]
+
+
+def tax(income):
+    return income * LOWEST[1]

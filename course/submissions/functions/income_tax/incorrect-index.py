@@ -1,0 +1,2 @@
+def tax(income):
+    return BRACKETS[99][0]

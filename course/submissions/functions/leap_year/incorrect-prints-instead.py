@@ -1,0 +1,2 @@
+def is_leap(year):
+    print(year % 400 == 0 or (year % 4 == 0 and year % 100 != 0))

@@ -1,0 +1,2 @@
+def longest_words(text):
+    return text.split(")

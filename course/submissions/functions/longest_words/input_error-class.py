@@ -1,0 +1,2 @@
+class longest_words:
+    pass

@@ -1,0 +1,9 @@
+def mean(values):
+    return sum(values) / len(values)
+
+
+def deviation(values):
+    return mean(values)
+
+
+print(mean([]))

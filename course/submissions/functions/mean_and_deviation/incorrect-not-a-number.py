@@ -1,0 +1,6 @@
+def mean(values):
+    return float("nan")
+
+
+def deviation(values):
+    return float("nan")

@@ -1,0 +1,7 @@
+import statistics
+
+mean = statistics.mean
+
+
+def deviation(values):
+    return statistics.pstdev(values)

@@ -1,0 +1,5 @@
+def factors(number):
+    return [number]
+
+
+del factors, number

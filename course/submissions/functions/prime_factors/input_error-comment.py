@@ -1,0 +1,1 @@
+# def factors(number): I did not get that far

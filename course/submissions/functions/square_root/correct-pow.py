@@ -1,0 +1,2 @@
+def root(number):
+    return pow(number, 0.5)

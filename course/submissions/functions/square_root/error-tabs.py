@@ -1,0 +1,3 @@
+def root(number):
+	x = 1
+        return x

@@ -1,0 +1,2 @@
+def root(number):
+    return number / 2

@@ -1,0 +1,2 @@
+def root(number):
+    pow(number, 0.5)

@@ -1,0 +1,12 @@
+class Account:
+    def __init__(self):
+        self.money = 0
+
+    def deposit(self, amount):
+        self.money += amount
+
+    def withdraw(self, amount):
+        self.money -= amount
+
+    def balance(self):
+        return self.money

@@ -1,0 +1,5 @@
+class Fifo(list):
+    put = list.append
+
+    def take(self):
+        return self.pop(0)

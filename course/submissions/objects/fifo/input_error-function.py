@@ -1,0 +1,2 @@
+def Fifo():
+    return []

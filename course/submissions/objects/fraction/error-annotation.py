@@ -1,0 +1,3 @@
+class Fraction:
+    def __init__(self, numerator: Integer, denominator: Integer):
+        pass

@@ -1,0 +1,5 @@
+def bubble(position):
+    return bubble(position + 1)
+
+
+bubble(0)

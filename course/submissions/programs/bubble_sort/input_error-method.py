@@ -1,0 +1,2 @@
+numbers.sort()
+print(numbers)

@@ -1,0 +1,4 @@
+a = b
+b = c
+c = a
+total = str(a) + str(b) + str(c)

@@ -1,0 +1,2 @@
+print(b, c, a)
+total = None

@@ -1,0 +1,2 @@
+a, b, c = c, a, b
+total = "".join([str(a), str(b), str(c)])

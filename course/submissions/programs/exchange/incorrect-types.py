@@ -1,0 +1,2 @@
+a, b, c = b, c, a
+total = a + b + c

@@ -1,0 +1,3 @@
+name = input("Your name? ")
+year = input("Year of birth? ")
+sure = input("Are you sure? ")

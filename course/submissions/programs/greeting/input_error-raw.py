@@ -1,0 +1,5 @@
+import sys
+
+name = sys.stdin.readline()
+year = sys.stdin.readline()
+print("Hello, " + name + "!")

@@ -1,0 +1,3 @@
+order = {}
+for thing in wanted:
+    order[thing = 1

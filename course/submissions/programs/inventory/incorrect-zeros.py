@@ -1,0 +1,3 @@
+order = {}
+for thing in wanted:
+    order[thing] = max(0, wanted[thing] - stock.get(thing, 0))

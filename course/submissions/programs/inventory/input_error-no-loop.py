@@ -1,0 +1,2 @@
+order = dict(wanted)
+order.update(stock)

@@ -1,0 +1,1 @@
+order = {thing: 1 for thing in wanted}

@@ -1,0 +1,4 @@
+order = {}
+for thing in wanted:
+    order[thing] = 1
+return order

@@ -1,0 +1,4 @@
+def restock(stock, wanted):
+    order = {}
+    for thing in wanted:
+        order[thing] = wanted[thing]

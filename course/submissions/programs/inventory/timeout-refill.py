@@ -1,0 +1,3 @@
+order = {}
+for thing in iter(lambda: "nut", "bolt"):
+    order[thing] = 1

@@ -1,0 +1,5 @@
+stars = 1
+while height > 0:
+    height -= 1
+    print(" " * height, "*" * stars, sep="")
+    stars += 2

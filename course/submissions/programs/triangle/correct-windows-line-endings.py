@@ -1,0 +1,4 @@
+for row in range(height):
+    line = " " * (height - row - 1)
+    line += "*" * (2 * row + 1)
+    print(line)

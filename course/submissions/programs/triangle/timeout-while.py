@@ -1,0 +1,3 @@
+row = 1
+while row <= height:
+    " " * (height - row) + "*" * row

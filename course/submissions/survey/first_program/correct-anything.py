@@ -1,0 +1,1 @@
+My first program is a letter: dear computer, please print something nice.
