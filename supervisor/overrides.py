@@ -56,7 +56,7 @@ def override(tree: dict[str, Any], overrides: Sequence[str]) -> list[Problem]:
 
 def _value(rest: str) -> object:
     rest = rest.lstrip()
-    advice = "a string needs quotes inside the shell's: --set 'key=\"value\"'"
+    advice = "a text needs quotes of its own: --set 'key=\"text\"'"
     if not rest.startswith("="):
         raise Wrong(f"has no value; {advice}")
     try:

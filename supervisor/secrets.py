@@ -37,7 +37,8 @@ def read_secret(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
     path, ours = _find(ref.file, ref.name, environ.get("CREDENTIALS_DIRECTORY", ""))
     where = f"{ref.setting}: {path}"
     try:
-        with path.open("rb") as file:
+        # Not to wait for somebody to write into it, should it be a pipe; it is refused below.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())  # of what was opened, not of what stands there by now
             if not stat.S_ISREG(status.st_mode):
                 raise SecretError(f"{where} is not a file; name the file with the secret")

@@ -106,8 +106,9 @@ class ClassSettings:
     sandbox: str
     limits: Limits
     class_path: str
+    grader_root: Path
     match: str = "*"
-    grader_root: Path | None = None
+    graders: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
     templates: Path | None = None
     contact: str = ""
@@ -575,15 +576,17 @@ _HANDLER_TAIL: Final = (
     Setting("contact", text(empty=True), "", "Who is told when a grader of this course fails."),
 )
 
+GRADERS: Final = Setting(
+    "graders",
+    Kind("table of paths", _graders),
+    {},
+    'Names that a plain-string payload may use, for example { hw1 = "week1/hw1/grader.py" }.',
+)
+
 GRADELIB: Final = (
     *_HANDLER_HEAD,
     Setting("grader_root", FOLDER, REQUIRED, "The folder below which the graders are found."),
-    Setting(
-        "graders",
-        Kind("table of paths", _graders),
-        {},
-        'Names that a plain-string payload may use, for example { hw1 = "week1/hw1/grader.py" }.',
-    ),
+    GRADERS,
     Setting(
         "modules",
         each(_below, "array of folders below the grader root"),
@@ -605,7 +608,8 @@ CLASS: Final = (
         "class", Kind('"package.module:Class"', _class), REQUIRED, "A subclass of `graders.Grader` to import."
     ),
     Setting("options", Kind("table", _table), {}, "Handed to the class as they are."),
-    Setting("grader_root", FOLDER, None, "The folder that the grader's path of a payload is relative to."),
+    Setting("grader_root", FOLDER, ".", "The folder that the grader's path of a payload is relative to."),
+    GRADERS,
     *_HANDLER_TAIL,
 )
 

@@ -231,7 +231,8 @@ def read_bytes(path: Path) -> bytes:
         StatusUnreadable: as `read`.
     """
     try:
-        with path.open("rb") as file:
+        # A pipe in the file's place must not make us wait.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise StatusUnreadable(f"{path}: there is no such file; the service has never run here") from error

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from supervisor.health import Health, Level, Thresholds, Unreadable, judge, read
+from supervisor.health import Health, Level, Thresholds, Unreadable, judge, read, unwaiting
 
 if TYPE_CHECKING:
     import click
@@ -99,7 +99,7 @@ def status_file_of(config: str) -> str:
     import tomli
 
     try:
-        with open(config, "rb") as file:  # noqa: PTH123 (see above)
+        with open(config, "rb", opener=unwaiting) as file:
             warden: Any = tomli.load(file).get("warden", {})
         state_dir = warden.get("state_dir", "var")
         chosen = warden.get("status_file") or os.path.join(state_dir, "status.json")  # noqa: PTH118

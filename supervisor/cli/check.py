@@ -1,0 +1,411 @@
+"""`warden check`: is the configuration right, and does every grader give its own answer full marks?
+
+Runs in: tools. It reads what the service would read and starts what the service would start (the sandboxes),
+but polls nothing and changes nothing. All findings are gathered first and shown at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graders.model import Cause, Judgement
+from sandbox.model import SandboxError
+from supervisor.cli.options import config_options
+from supervisor.config import ClassSettings, Config, ConfigError, GradelibSettings, Problem, load
+from supervisor.foreign import refusal
+from supervisor.log import plain
+from supervisor.secrets import SecretError, read_secret
+from supervisor.settings import Sandbox
+
+if TYPE_CHECKING:
+    from sandbox.jail import Jail
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRow:
+    """What came of starting one sandbox."""
+
+    name: str
+    interpreter: str
+    version: str = ""
+    isolation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GraderRow:
+    """What came of grading one grader's own answer."""
+
+    grader: str
+    root: str
+    queues: tuple[str, ...]
+    ok: bool
+    verdict: str
+    cause: str
+    score: float
+    tests: int
+    wall_s: float
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that was found."""
+
+    config: str
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    sandboxes: list[SandboxRow] = field(default_factory=list)
+    graders: list[GraderRow] = field(default_factory=list)
+    loaded: Config | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems and all(row.ok for row in self.graders)
+
+    def as_json(self) -> str:
+        """One object."""
+        document = {
+            "ok": self.ok,
+            "config": self.config,
+            "problems": [asdict(problem) for problem in self.problems],
+            "warnings": [asdict(warning) for warning in self.warnings],
+            "queues": sorted(self.loaded.queues) if self.loaded else [],
+            "sandboxes": [asdict(row) for row in self.sandboxes],
+            "graders": [asdict(row) for row in self.graders],
+        }
+        return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+@click.command()
+@config_options
+@click.option("--no-graders", is_flag=True, help="Check the configuration and the secrets only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+def check(config: Path, overrides: tuple[str, ...], no_graders: bool, as_json: bool) -> None:
+    """Validate the configuration and every grader under the grader roots.
+
+    Each grader has to give full marks to the answer.py beside it, in the sandbox and with the limits that the
+    service would use. Exit code 0 if all is well (warnings included), else 1.
+    """
+    if reason := refusal():
+        raise click.ClickException(reason)
+    report = examine(config, overrides, graders=not no_graders)
+    if as_json:
+        sys.stdout.write(report.as_json() + "\n")
+    elif sys.stdout.isatty():
+        _draw(report)
+    else:
+        sys.stdout.write(_plain_text(report))
+    raise SystemExit(0 if report.ok else 1)
+
+
+def examine(path: Path, overrides: Sequence[str], *, graders: bool) -> Report:
+    """Do all the checks. What is wrong stands in the report; nothing is raised for it."""
+    report = Report(str(path))
+    try:
+        config = load(path, overrides)
+    except ConfigError as error:
+        report.problems += error.problems
+        return report
+    report.loaded = config
+    report.warnings += config.warnings
+    report.problems += secret_problems(config)
+    report.problems += handler_problems(config)
+    if graders:
+        _check_graders(config, report)
+    return report
+
+
+def secret_problems(config: Config) -> Iterator[Problem]:
+    """Secrets that cannot be read by this user."""
+    for server in config.servers.values():
+        for ref in (server.password, server.basic_auth[1] if server.basic_auth else None):
+            if ref is None:
+                continue
+            try:
+                read_secret(ref)
+            except SecretError as error:
+                yield Problem(ref.setting, str(error).removeprefix(f"{ref.setting}: "))
+
+
+def handler_problems(config: Config) -> Iterator[Problem]:
+    """Templates that do not compile, classes that cannot be loaded."""
+    for name, queue in config.queues.items():
+        for index, handler in enumerate(queue.handlers):
+            here = f"queues.{name}.handlers[{index}]"
+            if handler.templates is not None:
+                from graders.feedback import Feedback
+
+                feedback = Feedback(handler.templates, on_problem=lambda _: None)
+                for text in feedback.problems:
+                    yield Problem(f"{here}.templates", f"{plain(text)}; correct the template")
+            if isinstance(handler, ClassSettings):
+                from graders.base import ClassHandler
+                from graders.errors import CourseError
+
+                try:
+                    ClassHandler(handler.class_path, handler.grader_root, handler.options)
+                except CourseError as error:
+                    lines = [line for line in str(error).splitlines() if line.strip()]
+                    text = plain(": ".join(dict.fromkeys((lines[0], lines[-1]))))
+                    yield Problem(f"{here}.class", f"{text}; correct the class or the name")
+
+
+# --- the graders -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Job:
+    """One grader in one setting, however many queues share it."""
+
+    handler: GradelibSettings
+    grader: str
+    queues: list[str]
+
+
+def _jobs(config: Config) -> list[_Job]:
+    """What has to be graded: each grader of each root once per different setting, by the handler that serves it."""
+    from graders.python import list_graders
+
+    listed: dict[Path, list[str]] = {}
+    jobs: dict[str, _Job] = {}
+    for name, queue in config.queues.items():
+        served: set[tuple[Path, str]] = set()
+        for handler in queue.handlers:
+            if not isinstance(handler, GradelibSettings):
+                continue
+            root = handler.grader_root
+            if root not in listed:
+                listed[root] = list_graders(root)
+            for grader in sorted({*listed[root], *handler.graders.values()}):
+                if (root, grader) in served or not fnmatchcase(grader, handler.match):
+                    continue
+                served.add((root, grader))
+                # `match` only decides who serves it, so two handlers that differ in it alone are one setting.
+                key = repr((root, grader, handler.sandbox, handler.limits, handler.modules))
+                job = jobs.setdefault(key, _Job(handler, grader, []))
+                job.queues.append(name)
+    return list(jobs.values())
+
+
+def _check_graders(config: Config, report: Report) -> None:
+    jobs = _jobs(config)
+    for root, orphans in _without_answer(config).items():
+        for orphan in orphans:
+            report.warnings.append(
+                Problem(str(root / orphan), "has no answer.py beside it; it is not checked")
+            )
+    if not jobs and any(isinstance(h, GradelibSettings) for q in config.queues.values() for h in q.handlers):
+        report.warnings.append(
+            Problem("graders", "there is none under the grader roots; correct grader_root")
+        )
+    used = {handler.sandbox for queue in config.queues.values() for handler in queue.handlers}
+    with _progress(len(jobs)) as advance:
+        for name, sandbox in config.sandboxes.items():
+            mine = [job for job in jobs if job.handler.sandbox == name]
+            if name not in used:
+                report.warnings.append(Problem(f"sandboxes.{name}", "no handler uses it"))
+            else:
+                _check_sandbox(sandbox, mine, report, advance)
+
+
+def _check_sandbox(sandbox: Sandbox, jobs: list[_Job], report: Report, advance: Any) -> None:
+    from graders.python import GradelibHandler, profile
+    from sandbox.jail import Jail
+
+    shown = sandbox.interpreter or "auto"
+    # The service's slots count from 0 upwards; ours must not share a user or a control group with them.
+    jail = Jail(
+        profile(sandbox.interpreter, sandbox.preload, sandbox.require), slot=30_000 + os.getpid() % 10_000
+    )
+    try:
+        jail.open()
+        report.sandboxes.append(SandboxRow(sandbox.name, shown, jail.version, jail.layers))
+        handlers: dict[str, GradelibHandler] = {}
+        for job in jobs:
+            settings = job.handler
+            key = repr((settings.grader_root, settings.limits, settings.modules))
+            if key not in handlers:
+                handlers[key] = GradelibHandler(
+                    settings.grader_root,
+                    settings.graders,
+                    settings.limits,
+                    seeds=1,
+                    modules=settings.modules,
+                    interpreter=sandbox.interpreter,
+                )
+            report.graders.append(_check_grader(handlers[key], job, jail))
+            advance()
+    except SandboxError as error:
+        report.sandboxes.append(SandboxRow(sandbox.name, shown))
+        report.problems.append(Problem(f"sandboxes.{sandbox.name}", f"cannot be started: {plain(error)}"))
+    finally:
+        jail.close()
+
+
+def _check_grader(handler: Any, job: _Job, jail: Jail) -> GraderRow:
+    from graders.python import self_check
+
+    started = time.monotonic()
+    try:
+        found: Judgement = self_check(handler, job.grader, jail)
+        ok, verdict, cause, detail = found.correct, found.verdict.value, found.cause.value, found.detail
+        score, tests = found.score, len(found.tests)
+    except SandboxError as error:
+        ok, verdict, cause, detail = False, "ungraded", Cause.SANDBOX_UNAVAILABLE.value, str(error)
+        score, tests = 0.0, 0
+    return GraderRow(
+        grader=job.grader,
+        root=str(job.handler.grader_root),
+        queues=tuple(job.queues),
+        ok=ok,
+        verdict=verdict,
+        cause="" if ok else cause,
+        score=score,
+        tests=tests,
+        wall_s=round(time.monotonic() - started, 4),
+        detail="" if ok else detail,
+    )
+
+
+def _without_answer(config: Config) -> dict[Path, list[str]]:
+    """Graders that nobody can check, by root."""
+    roots = {
+        handler.grader_root
+        for queue in config.queues.values()
+        for handler in queue.handlers
+        if isinstance(handler, GradelibSettings)
+    }
+    found = {}
+    for root in sorted(roots):
+        orphans = [
+            file.relative_to(root).as_posix()
+            for file in sorted(root.rglob("grader.py"))
+            if not (file.parent / "answer.py").exists()
+            and not any(part.startswith(".") for part in file.relative_to(root).parts)
+        ]
+        if orphans:
+            found[root] = orphans
+    return found
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """A progress bar on stderr, if that is a terminal and there is something to wait for."""
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("checking graders"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+# --- showing -----------------------------------------------------------------------------------------
+
+
+def _rows(report: Report) -> Iterator[tuple[str, ...]]:
+    for row in report.graders:
+        first = plain(row.detail.splitlines()[0]) if row.detail else ""
+        yield (
+            "ok" if row.ok else "FAILED",
+            row.grader,
+            ", ".join(row.queues),
+            str(row.tests),
+            f"{row.score:g}",
+            f"{row.wall_s * 1000:.0f} ms",
+            f"{row.cause}: {first}" if row.cause else "",
+        )
+
+
+_HEADINGS = ("", "grader", "queues", "tests", "score", "time", "")
+
+
+def _details(report: Report) -> Iterator[str]:
+    """More than the first line of what is wrong with a grader."""
+    for row in report.graders:
+        lines = row.detail.splitlines()
+        if len(lines) > 1:
+            yield f"{row.grader}:"
+            yield from (f"    {plain(line)}" for line in lines[:30])
+
+
+def _summary(report: Report) -> str:
+    failed = sum(not row.ok for row in report.graders)
+    parts = [f"{len(report.problems)} problems", f"{len(report.warnings)} warnings"]
+    if report.loaded:
+        parts.insert(0, f"{len(report.loaded.queues)} queues")
+    if report.graders:
+        parts.append(
+            f"{len(report.graders) - failed} of {len(report.graders)} graders give their answer full marks"
+        )
+    return f"{report.config}: {'well' if report.ok else 'NOT well'} ({', '.join(parts)})"
+
+
+def _plain_text(report: Report) -> str:
+    lines = [f"problem  {plain(problem)}" for problem in report.problems]
+    lines += [f"warning  {plain(warning)}" for warning in report.warnings]
+    for sandbox in report.sandboxes:
+        if sandbox.isolation:
+            lines.append(f"sandbox  {sandbox.name}: Python {sandbox.version}, {', '.join(sandbox.isolation)}")
+    rows = list(_rows(report))
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(len(_HEADINGS))]
+    lines += [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines += _details(report)
+    return "\n".join([*lines, _summary(report)]) + "\n"
+
+
+def _draw(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for style, findings in (("bold red", report.problems), ("yellow", report.warnings)):
+        if findings:
+            console.print(_findings(style, findings))
+    for sandbox in report.sandboxes:
+        if sandbox.isolation:
+            layers = ", ".join(sandbox.isolation)
+            console.print(Text(f"sandbox {sandbox.name}: Python {sandbox.version}, {layers}", style="dim"))
+    if report.graders:
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+        for index, heading in enumerate(_HEADINGS):
+            table.add_column(
+                heading, justify="right" if index in (3, 4, 5) else "left", no_wrap=index in (0, 5)
+            )
+        for row in _rows(report):
+            style = "green" if row[0] == "ok" else "bold red"
+            table.add_row(Text(row[0], style=style), *(Text(plain(cell)) for cell in row[1:]))
+        console.print(table)
+    for line in _details(report):
+        console.print(Text(line))
+    console.print(Text(_summary(report), style="green" if report.ok else "bold red"))
+
+
+def _findings(style: str, findings: Iterable[Problem]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(overflow="fold", style=style)
+    table.add_column()
+    for finding in findings:
+        table.add_row(Text(plain(finding.path)), Text(plain(finding.message)))
+    return table
