@@ -35,11 +35,11 @@ from graders.model import Blame, Cause, Judgement, Result, TestResult, Verdict
 from sandbox.model import OutcomeKind, Usage
 
 LIMIT_BYTES = 64 * 1024
-"""Default size of a message in UTF-8. On the wire it grows at most fourfold (a newline is sent as %5Cn)."""
+"""Default size of a message in UTF-8. On the wire it grows at most sixfold (a quotation mark is %5C%22)."""
 
 LIMIT_BYTES_MIN = 4 * 1024
-LIMIT_BYTES_MAX = 512 * 1024
-"""Fourfold is 2 MiB; both kinds of XQueue refuse forms over 2.5 MiB."""
+LIMIT_BYTES_MAX = 384 * 1024
+"""Sixfold is 2.25 MiB; both kinds of XQueue refuse forms over 2.5 MiB."""
 
 BUILT_IN = Path(__file__).with_name("templates")
 FRAME = "feedback.html"
@@ -386,7 +386,9 @@ def compose(judgement: Judgement, words: Words, language: str, room: int) -> Pag
     for test in tests:
         shown = ("", "") if test.hide_output else (test.actual, "" if test.correct else test.expected)
         units.append((test.short, test.long, *shown))
-    wants = [[_want(text, room) for text in unit] for unit in units]
+    # A text that cannot be shown whole in any case is cleaned later, and only what remains of it.
+    units = [tuple(text if len(text) > room else clean(text) for text in unit) for unit in units]
+    wants = [[len(text) if len(text) > room else cost(text) for text in unit] for unit in units]
     given = shares([sum(want) for want in wants], room)
     texts = [
         [
@@ -420,10 +422,6 @@ def compose(judgement: Judgement, words: Words, language: str, room: int) -> Pag
     )
 
 
-def _want(text: str, room: int) -> int:
-    return len(text) if len(text) > room else cost(clean(text))
-
-
 def _focus(unit: tuple[str, ...], number: int) -> int:
     """Where a long text must stay visible: actual and expected at their first difference."""
     if len(unit) == 1 or number < 2 or not (unit[2] and unit[3]):
@@ -447,7 +445,7 @@ class Feedback:
         templates: folder of own templates; one that has the name of a built-in one (feedback.html,
             errors.html, test.html) replaces it. If they are broken, `problems` says how, and the built-in
             ones are used.
-        limit_bytes: most that a message may take in UTF-8, 4 KiB to 512 KiB.
+        limit_bytes: most that a message may take in UTF-8, 4 KiB to 384 KiB.
         language: tag of the fixed texts' language.
         on_problem: told of everything an operator should know: one line each. The default logs an error.
 
@@ -473,11 +471,11 @@ class Feedback:
         self.faults = 0
         self.templates = templates
         self._on_problem = on_problem
-        self._built_in = _environment([BUILT_IN]).get_template(FRAME)
+        self._built_in = _frame([BUILT_IN])
         self._own: Template | None = None
         self.problems = tuple(self.check())
         if templates is not None and not self.problems:
-            self._own = _environment([templates, BUILT_IN]).get_template(FRAME)
+            self._own = _frame([templates, BUILT_IN])
         for problem in self.problems:
             on_problem(f"feedback templates: {problem}; the built-in templates are used")
 
@@ -576,6 +574,15 @@ def _environment(folders: Sequence[Path]) -> _Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _frame(folders: Sequence[Path]) -> Template:
+    environment = _environment(folders)
+    for (
+        name
+    ) in environment.list_templates():  # now: what runs is what was checked, whatever becomes of the files
+        environment.get_template(name)
+    return environment.get_template(FRAME)
 
 
 def _why(error: Exception) -> str:
