@@ -16,7 +16,7 @@ from tests.lms.client import LmsJudge
 FEEDBACK = Feedback()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(judgements)
 def test_the_lms_takes_every_message(lms: LmsJudge, work: Judgement) -> None:
     result = FEEDBACK.render(work)

@@ -63,11 +63,11 @@ def test_every_message_is_fit_for_the_lms(work: Judgement, feedback: Feedback) -
     lint(result.msg)
 
 
-@given(st.integers(2, 400), st.sampled_from(["<", "\n", '"', "\\", "$", "\x07", "\u4e2d", "\U0001f600"]))
-@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("tests", [1, 11, 200])
+@pytest.mark.parametrize("character", ["<", "\n", '"', "\\", "$", "\x07", "\u4e2d", "\U0001f600"])
 def test_the_largest_possible_message_stays_under_the_servers_limit(tests: int, character: str) -> None:
     feedback = Feedback(limit_bytes=LIMIT_BYTES_MAX)
-    work = judgement(Verdict.INCORRECT, *[failed(character * 20_000, character * 20_000)] * tests)
+    work = judgement(Verdict.INCORRECT, *[failed(character * (800_000 // tests), "")] * tests)
     msg = feedback.render(work).msg
     body = json.dumps({"correct": False, "score": 0, "msg": msg})
     assert len(msg.encode()) <= LIMIT_BYTES_MAX
