@@ -174,7 +174,7 @@ class _Job:
 
 
 def _jobs(config: Config) -> list[_Job]:
-    """What has to be graded: each grader of each root once per different setting, by the handler that serves it."""
+    """What has to be graded: each grader once per different setting, by the handler that serves it."""
     from graders.python import list_graders
 
     listed: dict[Path, list[str]] = {}
@@ -343,15 +343,17 @@ def _details(report: Report) -> Iterator[str]:
             yield from (f"    {plain(line)}" for line in lines[:30])
 
 
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _summary(report: Report) -> str:
-    failed = sum(not row.ok for row in report.graders)
-    parts = [f"{len(report.problems)} problems", f"{len(report.warnings)} warnings"]
+    parts = [_number(len(report.problems), "problem"), _number(len(report.warnings), "warning")]
     if report.loaded:
-        parts.insert(0, f"{len(report.loaded.queues)} queues")
+        parts.insert(0, _number(len(report.loaded.queues), "queue"))
     if report.graders:
-        parts.append(
-            f"{len(report.graders) - failed} of {len(report.graders)} graders give their answer full marks"
-        )
+        good = sum(row.ok for row in report.graders)
+        parts.append(f"{good} of {len(report.graders)} graders give their answer full marks")
     return f"{report.config}: {'well' if report.ok else 'NOT well'} ({', '.join(parts)})"
 
 
