@@ -170,7 +170,6 @@ class Arbiter:
         for queue in self._plan.queues:
             book = QueueLedger(queue.server, backlog=queue.backlog, backlog_oldest_at=queue.backlog_oldest_at)
             self._ledger.queues[queue.name] = book
-            self._ledger.servers.setdefault(queue.server, ServerLedger(""))
             if queue.refused:
                 book.refused = (Cause.CONFIG, short(queue.refused))
                 self._ledger.alert(Cause.CONFIG, short(queue.refused), queue.name, now)
@@ -178,6 +177,7 @@ class Arbiter:
                     "queue refused", extra={"queue": queue.name, "cause": "CONFIG", "why": queue.refused}
                 )
                 continue
+            self._ledger.servers.setdefault(queue.server, ServerLedger(""))
             for number in range(queue.workers):
                 if queue.cpus is None:
                     cpu = every[turn % len(every)]
@@ -302,7 +302,7 @@ class Arbiter:
 
     def _on_word(self, place: _Place, word: Word) -> None:
         now = self._clock()
-        self._step(place, slot.Spoke(word.until))
+        self._step(place, slot.Spoke(word.until, word.phase is not Phase.START))
         place.phase, place.until = word.phase, word.until
         for event in word.happened:
             self._ledger.note(place.queue, place.id, event, self._wall())

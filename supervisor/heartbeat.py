@@ -12,8 +12,19 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from sandbox.model import Outcome, Runner, Task
-from supervisor.events import GoHome, Grant, Happened, Inherit, Order, Phase, Word, next_order, send
+from supervisor.events import (
+    GoHome,
+    Grant,
+    Happened,
+    Inherit,
+    Order,
+    Phase,
+    Trouble,
+    Well,
+    Word,
+    next_order,
+    send,
+)
 
 IDLE_S: Final = 30.0
 """An idle worker says so this often."""
@@ -35,6 +46,7 @@ class Voice:
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._troubled = False
         self.draining = False
         self.granted = False
         self.inherited: list[str] = []
@@ -42,6 +54,17 @@ class Voice:
     def happened(self, *events: Happened) -> None:
         """Remember for the next word."""
         self._pending.extend(events)
+
+    def trouble(self, trouble: Trouble) -> None:
+        """Remember a trouble for the next word; it lasts until `well`."""
+        self._troubled = True
+        self.happened(trouble)
+
+    def well(self) -> None:
+        """Work succeeds: the last trouble, if any, is over."""
+        if self._troubled:
+            self._troubled = False
+            self.happened(Well())
 
     def say(self, phase: Phase, for_s: float, *, wants_turn: bool = False) -> None:
         """Speak, and promise to speak again within `for_s` seconds.
@@ -79,17 +102,3 @@ class Voice:
                 self.draining = True
             case Inherit(owner):
                 self.inherited.append(owner)
-
-
-class Announcing:
-    """A Runner that renews the promise before each pass."""
-
-    def __init__(self, runner: Runner, voice: Voice, extra_s: float) -> None:
-        self._runner = runner
-        self._voice = voice
-        self._extra_s = extra_s
-
-    def run(self, task: Task) -> Outcome:
-        """As the runner beneath, which may need `extra_s` besides the task's wall clock."""
-        self._voice.say(Phase.GRADE, task.limits.wall_s + self._extra_s)
-        return self._runner.run(task)

@@ -3,7 +3,7 @@
 Runs in: supervisor. No process is touched here; the arbiter does what the actions say.
 
     STOPPED  --Start-->                 STARTING   a worker is forked
-    STARTING --Spoke-->                 RUNNING    it has said its first word
+    STARTING --Spoke(ready)-->          RUNNING    it can work
     STARTING --Exited-->                BACKOFF    it died; try again later
     RUNNING  --Exited-->                BACKOFF    the same
     RUNNING  --Exited(orderly)-->       STARTING   somebody asked the worker to go; seat it anew
@@ -51,9 +51,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Spoke:
-    """The worker spoke; `until` is its promise to speak again (monotonic seconds)."""
+    """The worker spoke; `until` is its promise to speak again (monotonic seconds).
+
+    `ready`: it can work; a worker that is still starting says so by False.
+    """
 
     until: float
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,8 @@ def step(
         case Start():
             # STOPPED -> STARTING
             return _starting(slot, policy, now) if slot.state is SlotState.STOPPED else (slot, ())
-        case Spoke(until):
-            return _spoke(slot, until, policy, now), ()
+        case Spoke(until, ready):
+            return _spoke(slot, until, ready, policy, now), ()
         case Asked():
             if slot.state is SlotState.RUNNING and not slot.killed:
                 by = now + policy.answer_s
@@ -186,13 +190,13 @@ def _killed(slot: Slot, cause: Cause, why: str) -> tuple[Slot, tuple[Action, ...
     return replace(slot, killed=True, killed_cause=cause, killed_why=why, deadline=None), (Action.KILL,)
 
 
-def _spoke(slot: Slot, until: float, policy: Policy, now: float) -> Slot:
+def _spoke(slot: Slot, until: float, ready: bool, policy: Policy, now: float) -> Slot:
     if slot.killed:
         return slot  # said before it died
-    if slot.state is SlotState.STARTING:
+    if slot.state is SlotState.STARTING and ready:
         # STARTING -> RUNNING
         return replace(slot, state=SlotState.RUNNING, since=now, deadline=until + policy.grace_s)
-    if slot.state is SlotState.RUNNING:
+    if slot.state in (SlotState.STARTING, SlotState.RUNNING):
         return replace(slot, deadline=until + policy.grace_s)
     return slot  # DRAINING has its own deadline
 
@@ -213,7 +217,7 @@ def _tick(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, .
         return slot, ()
     match slot.state:
         case SlotState.STARTING:
-            return _killed(slot, Cause.HOST, f"killed: said nothing within {policy.start_s:g} s of its start")
+            return _killed(slot, Cause.HOST, f"killed: not ready {now - slot.since:.0f} s after its start")
         case SlotState.RUNNING:
             late = now - slot.deadline + policy.grace_s
             return _killed(slot, Cause.HOST, f"killed: it hung, its heartbeat is {late:.1f} s late")

@@ -1,0 +1,130 @@
+"""`warden run`: the service, in the foreground.
+
+Runs in: supervisor. Everything a worker needs is imported here, before the first fork, so that all workers
+share the pages; nothing of it is used in this process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from supervisor import journal, lock, log, notify, worker
+from supervisor.arbiter import Arbiter, Plan, QueuePlan
+from supervisor.cli import options
+from supervisor.config import ConfigError, load
+from supervisor.foreign import refusal
+from supervisor.journal import Backlog, JournalError
+from supervisor.pacer import Pace
+from supervisor.settings import Config
+from xqueue.access import show
+
+logger = logging.getLogger(__name__)
+
+EXIT_STATE: Final = 74  # EX_IOERR
+EXIT_RUNNING: Final = 75  # EX_TEMPFAIL
+EXIT_CONFIG: Final = 78  # EX_CONFIG
+
+
+@click.command(
+    epilog="Signals: TERM or INT drains (finish what is in hand, at most drain_s), a second one ends "
+    "at once; USR2 writes the status now. Exit codes: 0 drained, 1 drained but workers had to be killed, 2 usage, "
+    "74 the state folder or the journal cannot be used, 75 runs already, 78 configuration.",
+)
+@options.config_options
+def run(config: Path, overrides: tuple[str, ...]) -> None:
+    """Run the service: supervise workers, poll the queues, grade, put back."""
+    if why := refusal():
+        _refuse(why, EXIT_CONFIG)
+    try:
+        settings = load(config, overrides, lenient_queues=True)
+    except ConfigError as error:
+        _refuse(options.refusal(config, error), EXIT_CONFIG)
+    log.set_up(settings.warden.log)
+    for warning in settings.warnings:
+        logger.warning("configuration", extra={"why": str(warning)})
+    sys.exit(_serve(settings))
+
+
+def _serve(config: Config) -> int:
+    state_dir = config.warden.state_dir
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with lock.hold(state_dir):
+            found = journal.prepare(
+                state_dir / journal.FILE_NAME, config.warden.journal_keep_days, time.time()
+            )
+            _tell_orphans(config, found)
+            arbiter = Arbiter(
+                plan_of(config, found),
+                worker.main_of(config),
+                notifier=notify.from_environment(),
+                on_ready=lambda: _say_ready(config),
+            )
+            return arbiter.run()
+    except lock.AlreadyRunning as error:
+        _refuse(str(error), EXIT_RUNNING)
+    except (OSError, JournalError) as error:
+        _refuse(f"the state folder {state_dir} cannot be used: {error}", EXIT_STATE)
+
+
+def plan_of(config: Config, found: Mapping[tuple[str, str], Backlog]) -> Plan:
+    """What the arbiter shall run; `found` is what the journal holds open, by (server, queue)."""
+    nothing = Backlog(0, None)
+    queues = []
+    for queue in config.queues.values():
+        backlog = found.get((queue.server, queue.name), nothing)
+        queues.append(
+            QueuePlan(
+                name=queue.name,
+                server=queue.server,
+                workers=queue.workers,
+                cpus=queue.cpus,
+                pace=Pace(
+                    floor_s=queue.poll_floor_s, ceiling_s=max(queue.poll_floor_s, queue.poll_ceiling_s)
+                ),
+                backlog=backlog.count,
+                backlog_oldest_at=backlog.oldest_at,
+            )
+        )
+    for name, problems in config.refused.items():
+        queues.append(QueuePlan(name=name, server="", refused="; ".join(map(str, problems))))
+    return Plan(
+        queues=tuple(queues),
+        servers={name: show(server.url) for name, server in config.servers.items()},
+        status_path=config.warden.status_file,
+        drain_s=config.warden.drain_s,
+        config_path=str(config.path),
+        config_digest=config.digest,
+    )
+
+
+def _tell_orphans(config: Config, found: Mapping[tuple[str, str], Backlog]) -> None:
+    """Results for a queue that is no longer configured would wait in silence."""
+    for (server, name), backlog in found.items():
+        queue = config.queues.get(name)
+        if queue is None or queue.server != server:
+            fields = {"server": server, "queue": name, "cause": "CONFIG", "rows": backlog.count}
+            logger.error("the journal holds open submissions of a queue that is not configured", extra=fields)
+
+
+def _say_ready(config: Config) -> None:
+    workers = sum(queue.workers for queue in config.queues.values())
+    refused = f", {len(config.refused)} refused" if config.refused else ""
+    click.echo(
+        f"READY: warden run, pid {os.getpid()}: {workers} workers for {len(config.queues)} queues{refused};"
+        f" status in {config.warden.status_file}",
+        err=True,
+    )
+
+
+def _refuse(message: str, code: int) -> NoReturn:
+    click.echo(f"warden run: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,546 @@
+"""The journal: every submission pulled, from RECEIVED to its end, in one SQLite file per host.
+
+Runs in: worker; in the supervisor only `prepare`, before the first fork. A connection never crosses a fork.
+
+    RECEIVED   committed before grading. Graded again after a crash, while its attempts last.
+    GRADED     the reply is stored, committed before it is sent. Sent again until the server has it.
+    DELIVERED  the server took it.
+    DEAD       the server refuses it for good; the reason stands beside it.
+
+A row in the dead-letter box (`dead_at` set) is one that a person should look at: it may well have been
+delivered, with a neutral reply. A submission is the same if server, queue, id and the digest of its body are:
+a server whose ids started again does not get old results.
+
+`owner` is the worker that has the row in hand. Rows of a worker that died are released: at the start of the
+supervisor all, later by the workers that are left (`release`). A row without an owner is anybody's.
+
+WAL with synchronous=FULL: what is committed survives a power cut. Times are unix seconds. Learner text is
+kept until the row is purged; the file is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from graders.model import Blame, Cause, Verdict
+from xqueue.protocol import Submission
+
+FILE_NAME: Final = "journal.sqlite3"
+BUSY_S: Final = 15.0
+"""How long a commit waits for the other workers' commits."""
+VERSION: Final = 1
+DAY_S: Final = 86_400.0
+
+SCHEMA: Final = """
+CREATE TABLE submission (
+    id INTEGER PRIMARY KEY,
+    server TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    submission_id TEXT NOT NULL,
+    body_digest TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('RECEIVED', 'GRADED', 'DELIVERED', 'DEAD')),
+    owner TEXT,
+    header TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    response TEXT NOT NULL,
+    student_key TEXT NOT NULL,
+    random_seed TEXT NOT NULL,
+    files TEXT NOT NULL,
+    files_here INTEGER NOT NULL,
+    problem TEXT NOT NULL,
+    submitted_at REAL,
+    received_at REAL NOT NULL,
+    started_at REAL,
+    graded_at REAL,
+    closed_at REAL,
+    attempts INTEGER NOT NULL,
+    handouts INTEGER NOT NULL DEFAULT 1,
+    tries INTEGER NOT NULL DEFAULT 0,
+    refusals INTEGER NOT NULL DEFAULT 0,
+    uncertain INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL NOT NULL DEFAULT 0,
+    body TEXT,
+    verdict TEXT,
+    blame TEXT,
+    cause TEXT,
+    grader TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    dead_at REAL,
+    dead_cause TEXT,
+    UNIQUE (server, queue, submission_id, body_digest)
+) STRICT;
+CREATE INDEX submission_open ON submission (server, queue, state, next_try_at) WHERE closed_at IS NULL;
+CREATE INDEX submission_closed ON submission (closed_at) WHERE closed_at IS NOT NULL;
+CREATE TABLE file (
+    submission INTEGER NOT NULL REFERENCES submission (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (submission, name)
+) STRICT;
+CREATE TABLE probe (one INTEGER PRIMARY KEY CHECK (one = 1), at REAL NOT NULL) STRICT;
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot be read or written (disk full, read-only, damaged): cause HOST. Stop pulling."""
+
+
+class State(StrEnum):
+    """See the module's docstring."""
+
+    RECEIVED = "RECEIVED"
+    GRADED = "GRADED"
+    DELIVERED = "DELIVERED"
+    DEAD = "DEAD"
+
+
+class Receipt(StrEnum):
+    """What a hand-out turned out to be."""
+
+    NEW = "new"  # ours to grade; its first attempt is counted
+    MINE = "mine"  # known, not yet graded, and nobody has it in hand: now ours
+    IN_HAND = "in_hand"  # a worker (this one or another) is at it; the newer header was adopted
+    STORED = "stored"  # graded before; the stored result will be sent under the newer header
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One submission of the journal. `body` is the stored reply (xqueue_body), "" before it is graded."""
+
+    id: int
+    submission_id: str
+    state: State
+    header: str
+    payload: str
+    response: str
+    student_key: str
+    random_seed: int
+    files: Mapping[str, str]
+    files_here: bool
+    problem: str
+    received_at: float
+    attempts: int
+    tries: int
+    refusals: int
+    uncertain: bool
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is recorded of a judgement besides the reply. `dead`: why it is in the dead-letter box."""
+
+    verdict: Verdict
+    blame: Blame
+    cause: Cause
+    grader: str = ""
+    dead: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows not yet delivered."""
+
+    count: int
+    oldest_at: float | None
+
+
+_COLUMNS: Final = (
+    "id, submission_id, state, header, payload, response, student_key, random_seed, files, files_here,"
+    " problem, received_at, attempts, tries, refusals, uncertain, coalesce(body, '')"
+)
+
+
+def _row(values: tuple[object, ...]) -> Row:
+    (row_id, submission_id, state, header, payload, response, student_key, seed, files, here, *rest) = values
+    problem, received_at, attempts, tries, refusals, uncertain, body = rest
+    assert isinstance(row_id, int) and isinstance(received_at, float)  # noqa: S101 (STRICT tables)
+    return Row(
+        id=row_id,
+        submission_id=str(submission_id),
+        state=State(str(state)),
+        header=str(header),
+        payload=str(payload),
+        response=str(response),
+        student_key=str(student_key),
+        random_seed=int(str(seed)),
+        files=json.loads(str(files)),
+        files_here=bool(here),
+        problem=str(problem),
+        received_at=received_at,
+        attempts=int(str(attempts)),
+        tries=int(str(tries)),
+        refusals=int(str(refusals)),
+        uncertain=bool(uncertain),
+        body=str(body),
+    )
+
+
+def _utf8(text: str) -> str:
+    """Without lone surrogates, which no UTF-8 file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+class Journal:
+    """A connection to the journal, for one worker of one queue.
+
+    Every method raises JournalError, and then nothing of it has happened.
+    """
+
+    def __init__(self, path: Path, server: str, queue: str, owner: str) -> None:
+        self._db = _connect(path)
+        self._of = (server, queue)
+        self._owner = owner
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    # -- owners ------------------------------------------------------------------------------------------
+
+    def release(self, owner: str) -> None:
+        """The worker that signed as `owner` is dead: its rows are anybody's."""
+        with _write(self._db):
+            self._db.execute(
+                "UPDATE submission SET owner = NULL WHERE owner = ? AND closed_at IS NULL", (owner,)
+            )
+
+    def release_slot(self, slot: str) -> None:
+        """The same for all who sat in `slot` before this worker."""
+        with _write(self._db):
+            self._db.execute(
+                "UPDATE submission SET owner = NULL WHERE closed_at IS NULL"
+                " AND substr(owner, 1, length(?) + 1) = ? || '#' AND owner <> ?",
+                (slot, slot, self._owner),
+            )
+
+    # -- in ----------------------------------------------------------------------------------------------
+
+    def receive(self, pulled: Submission, now: float, again_s: float) -> tuple[Receipt, Row]:
+        """Enter a submission that was just pulled, or recognise it.
+
+        `again_s` is how long to wait before a stored result is sent once more under a header that has not
+        changed, times the number of hand-outs: a server that cannot take a result hands it out at every poll.
+        """
+        key = (*self._of, _utf8(pulled.submission_id), pulled.body_digest)
+        header = _utf8(pulled.header)
+        with _write(self._db):
+            found = self._db.execute(
+                "SELECT id, state, owner, header, handouts, next_try_at FROM submission"
+                " WHERE server = ? AND queue = ? AND submission_id = ? AND body_digest = ?",
+                key,
+            ).fetchone()
+            if found is None:
+                row_id = self._insert(pulled, key, header, now)
+                return Receipt.NEW, self._get(row_id)
+            row_id, state, owner, old_header, handouts, next_try_at = found
+            newer = header != old_header
+            if state == State.RECEIVED:
+                mine = owner is None
+                self._db.execute(
+                    "UPDATE submission SET header = ?, handouts = handouts + 1, owner = coalesce(owner, ?)"
+                    " WHERE id = ?",
+                    (header, self._owner, row_id),
+                )
+                return (Receipt.MINE if mine else Receipt.IN_HAND), self._get(row_id)
+            # Graded before. A new key is sent at once; under the old one the server has not taken it, or has
+            # and rolled it back: the more often, the later.
+            at = now if newer else max(next_try_at, now + again_s * (handouts - 1))
+            self._db.execute(
+                "UPDATE submission SET header = ?, handouts = handouts + 1, state = 'GRADED',"
+                " closed_at = NULL, next_try_at = ?, refusals = 0, uncertain = 0,"
+                " tries = CASE WHEN ? THEN 0 ELSE tries END,"
+                " owner = CASE WHEN state = 'GRADED' AND next_try_at <= ? THEN owner ELSE ? END"
+                " WHERE id = ?",  # one that is due is perhaps being sent right now: its owner goes on
+                (header, at, newer, now, self._owner, row_id),
+            )
+            return Receipt.STORED, self._get(row_id)
+
+    def _insert(self, pulled: Submission, key: tuple[str, str, str, str], header: str, now: float) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO submission (server, queue, submission_id, body_digest, state, owner, header,"
+            " payload, response, student_key, random_seed, files, files_here, problem, submitted_at,"
+            " received_at, started_at, attempts)"
+            " VALUES (?, ?, ?, ?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            (
+                *key,
+                self._owner,
+                header,
+                _utf8(pulled.payload),
+                _utf8(pulled.response),
+                _utf8(pulled.student_key),
+                str(pulled.random_seed),
+                json.dumps(dict(pulled.files)),
+                not pulled.files,
+                _utf8(pulled.problem),
+                pulled.submitted_at,
+                now,
+                now,
+            ),
+        )
+        assert cursor.lastrowid is not None  # noqa: S101 (an INSERT has one)
+        return cursor.lastrowid
+
+    def keep_files(self, row_id: int, contents: Mapping[str, bytes]) -> None:
+        """Store the fetched files (sanitised names): their URLs expire."""
+        with _write(self._db):
+            self._db.executemany(
+                "INSERT OR REPLACE INTO file (submission, name, content) VALUES (?, ?, ?)",
+                [(row_id, _utf8(name), content) for name, content in contents.items()],
+            )
+            self._db.execute("UPDATE submission SET files_here = 1 WHERE id = ?", (row_id,))
+
+    def files(self, row_id: int) -> dict[str, bytes]:
+        """The stored files."""
+        with _read():
+            found = self._db.execute("SELECT name, content FROM file WHERE submission = ?", (row_id,))
+            return {str(name): bytes(content) for name, content in found.fetchall()}
+
+    # -- grading -----------------------------------------------------------------------------------------
+
+    def due(self, state: State, now: float) -> Row | None:
+        """The oldest due row in `state` (RECEIVED or GRADED) that is ours or nobody's; it is then ours."""
+        with _read():
+            found = self._db.execute(
+                f"SELECT {_COLUMNS}, owner FROM submission WHERE server = ? AND queue = ? AND state = ?"  # noqa: S608
+                " AND closed_at IS NULL AND next_try_at <= ? AND (owner IS NULL OR owner = ?)"
+                " ORDER BY id LIMIT 1",
+                (*self._of, state, now, self._owner),
+            ).fetchone()
+        if found is None:
+            return None
+        *values, owner = found
+        row = _row(tuple(values))
+        if owner is None:
+            with _write(self._db):
+                taken = self._db.execute(
+                    "UPDATE submission SET owner = ? WHERE id = ? AND owner IS NULL AND closed_at IS NULL"
+                    " AND state = ?",
+                    (self._owner, row.id, state),
+                ).rowcount
+            if not taken:  # another worker was faster
+                return self.due(state, now)
+        return row
+
+    def begin(self, row_id: int, now: float) -> int:
+        """Count one more attempt, before it is made: what kills its worker must not come for ever.
+
+        Returns the number of this attempt, from 1.
+        """
+        with _write(self._db):
+            found = self._db.execute(
+                "UPDATE submission SET attempts = attempts + 1, started_at = ? WHERE id = ?"
+                " RETURNING attempts",
+                (now, row_id),
+            ).fetchone()
+            return int(found[0])
+
+    def give_back(self, row_id: int) -> None:
+        """The attempt could not be made at all, through no fault of the submission: it does not count."""
+        with _write(self._db):
+            self._db.execute(
+                "UPDATE submission SET attempts = attempts - 1, owner = NULL WHERE id = ?", (row_id,)
+            )
+
+    def record(self, row_id: int, body: str, mark: Mark, now: float) -> None:
+        """Graded: store the reply, due at once."""
+        with _write(self._db):
+            self._db.execute(
+                "UPDATE submission SET state = 'GRADED', graded_at = ?, next_try_at = ?, tries = 0, body = ?,"
+                " verdict = ?, blame = ?, cause = ?, grader = ?, reason = coalesce(?, ''),"
+                " dead_at = CASE WHEN ? THEN ? END, dead_cause = CASE WHEN ? THEN ? END WHERE id = ?",
+                (
+                    now,
+                    now,
+                    body,
+                    mark.verdict,
+                    mark.blame,
+                    mark.cause,
+                    _utf8(mark.grader),
+                    None if mark.dead is None else _utf8(mark.dead),
+                    mark.dead is not None,
+                    now,
+                    mark.dead is not None,
+                    mark.cause,
+                    row_id,
+                ),
+            )
+
+    def postpone(self, row_id: int, until: float, reason: str, *, uncertain: bool = False) -> None:
+        """Try the row's next step again at `until`; one more try is counted."""
+        with _write(self._db):
+            self._db.execute(
+                "UPDATE submission SET next_try_at = ?, tries = tries + 1, reason = ?,"
+                " uncertain = max(uncertain, ?) WHERE id = ?",
+                (until, _utf8(reason), uncertain, row_id),
+            )
+
+    # -- out ---------------------------------------------------------------------------------------------
+
+    def row(self, row_id: int) -> Row:
+        """The row as it is now."""
+        with _read():
+            return self._get(row_id)
+
+    def delivered(self, row_id: int, header: str, now: float) -> bool:
+        """The server took the reply that was sent under `header`.
+
+        False: meanwhile it handed the submission out under a newer header, which is due now; a legacy XQueue
+        forgets a delivery that crosses with a pull.
+        """
+        with _write(self._db):
+            closed = self._db.execute(
+                "UPDATE submission SET state = 'DELIVERED', closed_at = ?, owner = NULL"
+                " WHERE id = ? AND header = ?",
+                (now, row_id, header),
+            ).rowcount
+            return bool(closed)
+
+    def refused(self, row_id: int, header: str, reason: str, now: float, again_s: float) -> bool:
+        """The server refuses the reply sent under `header`.
+
+        The first time it is left for `again_s`: a newer hand-out of it may be on its way to another worker.
+        True: it was refused before under the same header; it is DEAD now.
+        """
+        with _write(self._db):
+            found = self._db.execute(
+                "SELECT refusals FROM submission WHERE id = ? AND header = ?", (row_id, header)
+            ).fetchone()
+            if found is None:  # a newer header: due already
+                return False
+            if found[0] == 0:
+                self._db.execute(
+                    "UPDATE submission SET refusals = 1, next_try_at = ?, reason = ? WHERE id = ?",
+                    (now + again_s, _utf8(reason), row_id),
+                )
+                return False
+            self._db.execute(
+                "UPDATE submission SET state = 'DEAD', closed_at = ?, owner = NULL, reason = ?, dead_at = ?,"
+                " dead_cause = ? WHERE id = ?",
+                (now, _utf8(reason), now, Cause.REPLY_REFUSED, row_id),
+            )
+            return True
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def backlog(self) -> Backlog:
+        """Rows of this queue not yet delivered, whoever has them."""
+        with _read():
+            count, oldest = self._db.execute(
+                "SELECT count(*), min(received_at) FROM submission"
+                " WHERE server = ? AND queue = ? AND closed_at IS NULL",
+                self._of,
+            ).fetchone()
+            return Backlog(int(count), oldest)
+
+    def next_due_at(self) -> float | None:
+        """When the next row that this worker may take is due; None: there is none."""
+        with _read():
+            (at,) = self._db.execute(
+                "SELECT min(next_try_at) FROM submission WHERE server = ? AND queue = ?"
+                " AND closed_at IS NULL AND (owner IS NULL OR owner = ?)",
+                (*self._of, self._owner),
+            ).fetchone()
+            return None if at is None else float(at)
+
+    def probe(self, now: float) -> None:
+        """Write something small: is the disk well again?"""
+        with _write(self._db):
+            self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (now,))
+
+    def purge(self, before: float) -> int:
+        """Forget what was closed before `before`; how many rows."""
+        return _purge(self._db, before)
+
+    def _get(self, row_id: int) -> Row:
+        return _row(
+            self._db.execute(f"SELECT {_COLUMNS} FROM submission WHERE id = ?", (row_id,)).fetchone()  # noqa: S608
+        )
+
+
+def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Backlog]:
+    """Before the first fork: make the file, release all rows, purge, and close it again.
+
+    Returns what is open, by (server, queue).
+
+    Raises:
+        JournalError: the journal cannot be used; the message says why.
+    """
+    db = _connect(path)
+    try:
+        with _write(db):
+            db.execute("UPDATE submission SET owner = NULL WHERE owner IS NOT NULL")
+        _purge(db, now - keep_days * DAY_S)
+        with _read():
+            rows = db.execute(
+                "SELECT server, queue, count(*), min(received_at) FROM submission WHERE closed_at IS NULL"
+                " GROUP BY server, queue"
+            ).fetchall()
+    finally:
+        db.close()
+    return {(server, queue): Backlog(count, oldest) for server, queue, count, oldest in rows}
+
+
+def _purge(db: sqlite3.Connection, before: float) -> int:
+    with _write(db):
+        return db.execute("DELETE FROM submission WHERE closed_at < ?", (before,)).rowcount
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        # SQLite gives its -wal and -shm files the mode of the main one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"{path}: {error}") from error
+    try:
+        with _read():
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            with _write(db):
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version == 0:  # nobody else made it meanwhile
+                    for statement in SCHEMA.split(";\n"):
+                        if statement.strip():
+                            db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {VERSION}")
+                    version = VERSION
+        if version != VERSION:
+            raise JournalError(f"it has version {version}; this warden knows {VERSION}")
+    except JournalError as error:
+        db.close()
+        raise JournalError(f"{path}: {error}") from error
+    return db
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal: {error}") from error
+
+
+@contextmanager
+def _write(db: sqlite3.Connection) -> Iterator[None]:
+    """One transaction. The lock is taken at its start: a busy journal is waited for, not failed at."""
+    with _read():
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # SQLite has rolled some failures back by itself
+                db.execute("ROLLBACK")
+            raise

@@ -1,0 +1,163 @@
+"""From a row of the journal to a reply: the queue's handlers, their jails, their feedback.
+
+Runs in: worker. Course code and learner code run in the jails; an operator's own Grader class runs here.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from graders.base import ClassHandler
+from graders.errors import CourseError
+from graders.feedback import Feedback
+from graders.model import Blame, Cause, Handler, Judgement, Verdict, Work
+from graders.payload import parse_payload
+from graders.python import GradelibHandler, profile
+from sandbox.jail import Jail
+from sandbox.model import Outcome, Task
+from supervisor.events import Layers, Phase
+from supervisor.heartbeat import Voice
+from supervisor.settings import Config, GradelibSettings, HandlerSettings, Queue
+from xqueue.protocol import ProtocolError, Reply, encode_reply
+
+log = logging.getLogger(__name__)
+
+OPEN_S: Final = 75.0
+"""The longest that a jail takes to open: two answers of at most 30 s each, and the launcher's end."""
+ANSWER_S: Final = 20.0
+"""What a run may take besides its wall-clock limit; sandbox.jail allows the zygote 10 s."""
+JAILS_PER_SLOT: Final = 16
+"""Numbers (user ids, control groups) set aside for the jails of one slot."""
+
+
+class Announced:
+    """A jail that tells before each run how long it may take; opened when first needed, and again if lost."""
+
+    def __init__(self, sandbox: str, jail: Jail, voice: Voice) -> None:
+        self._sandbox = sandbox
+        self._jail = jail
+        self._voice = voice
+
+    def open(self) -> None:
+        """Launch the zygote unless it runs.
+
+        Raises:
+            SandboxUnavailable: never with less isolation than required. SandboxError: it failed otherwise.
+        """
+        if self._jail.pid:
+            return
+        self._voice.say(Phase.START, OPEN_S)
+        self._jail.open()
+        self._voice.happened(Layers(self._sandbox, self._jail.layers))
+
+    def run(self, task: Task) -> Outcome:
+        """Run a task. Raises as `open`."""
+        self.open()
+        self._voice.say(Phase.GRADE, task.limits.wall_s + ANSWER_S)
+        return self._jail.run(task)
+
+    def close(self) -> None:
+        """Kill the zygote and all in the jail."""
+        self._jail.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    match: str
+    graders: Mapping[str, str]
+    handler: Handler
+    sandbox: str
+    feedback: Feedback
+
+
+class Bench:
+    """The judges of one queue in one slot.
+
+    Raises:
+        CourseError: a handler of kind "class" cannot be loaded.
+    """
+
+    def __init__(self, config: Config, queue: Queue, slot: int, voice: Voice) -> None:
+        names = list(dict.fromkeys(handler.sandbox for handler in queue.handlers))
+        self._jails: dict[str, Announced] = {}
+        for number, name in enumerate(names[:JAILS_PER_SLOT]):
+            sandbox = config.sandboxes[name]
+            jail = Jail(
+                profile(sandbox.interpreter, sandbox.preload, sandbox.require),
+                slot=slot * JAILS_PER_SLOT + number,
+            )
+            self._jails[name] = Announced(name, jail, voice)
+        self._judges = [self._judge(config, handler) for handler in queue.handlers]
+        self._plain = Feedback()
+
+    @staticmethod
+    def _judge(config: Config, settings: HandlerSettings) -> _Judge:
+        feedback = Feedback(settings.templates)
+        if isinstance(settings, GradelibSettings):
+            handler: Handler = GradelibHandler(
+                settings.grader_root,
+                settings.graders,
+                settings.limits,
+                settings.seeds,
+                settings.modules,
+                config.sandboxes[settings.sandbox].interpreter,
+            )
+            return _Judge(settings.match, settings.graders, handler, settings.sandbox, feedback)
+        root = settings.grader_root or Path()
+        own = ClassHandler(settings.class_path, root, settings.options)
+        return _Judge(settings.match, {}, own, settings.sandbox, feedback)
+
+    def open(self) -> None:
+        """Open every jail now, so that a machine that cannot isolate pulls nothing.
+
+        Raises:
+            SandboxUnavailable, SandboxError
+        """
+        for jail in self._jails.values():
+            jail.open()
+
+    def close(self) -> None:
+        """End the jails."""
+        for jail in self._jails.values():
+            jail.close()
+
+    def judge(self, work: Work) -> Judgement:
+        """The judgement of the first judge that fits.
+
+        Raises:
+            SandboxError: the service's fault.
+        """
+        judge = self._choose(work.payload)
+        if judge is None:
+            detail = "no handler of this queue matches the submission's grader; see handlers.match"
+            return Judgement(Verdict.UNGRADED, Blame.COURSE, Cause.CONFIG, 0.0, detail=detail)
+        return judge.handler.grade(work, self._jails[judge.sandbox])
+
+    def reply(self, work: Work, judgement: Judgement) -> str:
+        """The reply to `work`, as xqueue_body."""
+        judge = self._choose(work.payload)
+        result = (judge.feedback if judge else self._plain).render(judgement)
+        try:
+            return encode_reply(Reply(result.correct, result.score, result.msg))
+        except ProtocolError as error:
+            # The marks stand; the words cannot be sent.
+            log.error("feedback not sendable", extra={"cause": "GRADER_BUG", "why": str(error)})
+            plain = self._plain.render(
+                Judgement(judgement.verdict, judgement.blame, judgement.cause, judgement.score)
+            )
+            return encode_reply(Reply(plain.correct, plain.score, plain.msg))
+
+    def _choose(self, payload: str) -> _Judge | None:
+        for judge in self._judges:
+            try:
+                grader = parse_payload(payload, judge.graders).grader
+            except CourseError:
+                return judge  # it names no grader; any handler says what is wrong with it
+            if fnmatch.fnmatchcase(grader, judge.match):
+                return judge
+        return None
