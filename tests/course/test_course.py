@@ -159,3 +159,13 @@ def test_what_is_printed_right_counts_by_test(handler: GradelibHandler, course_j
         "is_leap(2100)",
         "is_leap(100)",
     ]
+
+
+def test_the_readme_of_the_course_names_every_problem() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [problem.grader for problem in PROBLEMS if problem.grader.removesuffix("/grader.py") not in text] == []
+
+
+def test_the_authors_handbook_explains_every_verdict() -> None:
+    text = (ROOT.parent / "docs" / "course-authors.md").read_text()
+    assert [verdict for verdict in Verdict if f"| `{verdict}` |" not in text] == []
