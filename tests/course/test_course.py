@@ -163,7 +163,8 @@ def test_what_is_printed_right_counts_by_test(handler: GradelibHandler, course_j
 
 def test_the_readme_of_the_course_names_every_problem() -> None:
     text = (ROOT / "README.md").read_text()
-    assert [problem.grader for problem in PROBLEMS if problem.grader.removesuffix("/grader.py") not in text] == []
+    folders = [problem.grader.removesuffix("/grader.py") for problem in PROBLEMS]
+    assert [folder for folder in folders if f"| `{folder}` |" not in text] == []
 
 
 def test_the_authors_handbook_explains_every_verdict() -> None:
