@@ -177,6 +177,8 @@ def serve(
     )
     set_up(LogStyle.AUTO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    if port_file is not None:
+        port_file.unlink(missing_ok=True)  # of an earlier life
     if die_with_parent:
         _die_with_parent()
     _warn(settings, host)
