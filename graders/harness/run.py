@@ -196,7 +196,8 @@ def _has_own_compare(test: Any) -> bool:
 def _load_grader(asked: Any) -> Any:
     path = COURSE + "/" + asked["grader"]
     sys.path[:0] = [COURSE + "/" + folder for folder in asked["folders"]]
-    _set_language(asked["lang"], asked["catalogue"])
+    with _blame("catalogue"):
+        _set_language(asked["lang"], asked["catalogue"])
     gradelib.rand.seed(asked["seed"])
     random.seed(asked["seed"])
     module = types.ModuleType("grader")
