@@ -401,8 +401,9 @@ def _well(status: View, now: float) -> str:
     slots = sum(len(queue.slots) for queue in status.queues)
     delivered = sum(queue.delivered for queue in status.queues)
     backlog = sum(queue.backlog for queue in status.queues)
+    queues = "1 queue" if len(status.queues) == 1 else f"{len(status.queues)} queues"
     return (
-        f"{len(status.queues)} queues, {running} of {slots} slots running, "
+        f"{queues}, {running} of {slots} slots running, "
         f"{delivered} delivered, {backlog} in hand, up {span(now - status.started_at)}"
     )
 

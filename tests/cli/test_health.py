@@ -42,7 +42,7 @@ def queue_judged(**changes: Any) -> health.Health:
 def test_a_service_that_is_well() -> None:
     found = judged(a_status())
     assert found.level is Level.OK
-    assert found.text == "1 queues, 1 of 1 slots running, 12 delivered, 0 in hand, up 60 min"
+    assert found.text == "1 queue, 1 of 1 slots running, 12 delivered, 0 in hand, up 60 min"
     assert "delivered=12c;;;0" in found.perfdata.split()
 
 
@@ -58,7 +58,7 @@ def test_a_service_that_is_well() -> None:
         ({"state": ServiceState.STOPPED}, Level.CRITICAL, "was stopped since"),
         ({"state": ServiceState.DRAINING}, Level.WARNING, "draining"),
         ({"state": ServiceState.STARTING}, Level.CRITICAL, "still starting"),
-        ({"state": ServiceState.STARTING, "started_at": NOW - 5}, Level.OK, "queues"),
+        ({"state": ServiceState.STARTING, "started_at": NOW - 5}, Level.OK, "slots running"),
         ({"queues": {}}, Level.CRITICAL, "no queue at all"),
     ],
 )
@@ -80,7 +80,7 @@ CONFIG = {"state": SlotState.FATAL, "cause": Cause.CONFIG, "message": "queues.de
             "queue demo: FATAL: CONFIG: queues.demo.workers: is out of",
         ),
         ({**CONFIG, "since": NOW - 90}, Level.CRITICAL, "since 2027-01-15 07:58:30Z (90 s)"),
-        ({"last_poll_ok_at": NOW - 50}, Level.OK, "queues"),
+        ({"last_poll_ok_at": NOW - 50}, Level.OK, "slots running"),
         ({"last_poll_ok_at": NOW - 90}, Level.WARNING, "queue demo: polls fail: QUEUE_UNREACHABLE, since"),
         (
             {"last_poll_ok_at": NOW - 90, "cause": Cause.AUTH},
@@ -110,7 +110,7 @@ CONFIG = {"state": SlotState.FATAL, "cause": Cause.CONFIG, "message": "queues.de
         ),
         ({"backlog": 3, "backlog_oldest_at": NOW - 400}, Level.WARNING, "the oldest"),
         ({"dead": 2, "last_dead_at": NOW - 60}, Level.WARNING, "queue demo: 2 dead letters, the last since"),
-        ({"dead": 2, "last_dead_at": NOW - 4000}, Level.OK, "queues"),
+        ({"dead": 2, "last_dead_at": NOW - 4000}, Level.OK, "slots running"),
         ({"state": SlotState.STOPPED}, Level.WARNING, "queue demo: STOPPED"),
     ],
 )

@@ -1,10 +1,17 @@
-"""docs/configuration.md names every setting with its default, as the tables have it."""
+"""The pages for operators name every setting, status field, cause and threshold, as the code has them."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
+
+from graders.model import Cause
+from supervisor.cli.health import SECONDS
+from supervisor.health import Thresholds
 from supervisor.settings import SECTIONS, reference
+from supervisor.status import SCHEMA, Alert, QueueStatus, ServerStatus, SlotStatus, Status, Totals
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -23,3 +30,24 @@ def test_the_tables_hold_every_setting() -> None:
             assert setting.doc
             count += 1
     assert count > 40
+
+
+def fields_of(page: str, heading: str) -> list[str]:
+    section = page.split(f"### {heading}\n", 1)[1].split("\n### ", 1)[0]
+    return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("struct", [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert])
+def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
+    page = PAGE.with_name("status.md").read_text(encoding="utf-8")
+    assert fields_of(page, struct.__name__) == list(struct.__struct_fields__)
+    assert f"`{SCHEMA}`" in page
+
+
+def test_the_operators_page_names_every_cause_and_every_threshold() -> None:
+    page = PAGE.with_name("operators.md").read_text(encoding="utf-8")
+    for cause in Cause:
+        assert f"| {cause} |" in page
+    defaults = Thresholds()._asdict()
+    for option, (field, _) in SECONDS.items():
+        assert f"`{option}` {defaults[field]:g}" in page
