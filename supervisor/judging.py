@@ -9,7 +9,6 @@ import fnmatch
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from graders.base import ClassHandler
@@ -108,9 +107,8 @@ class Bench:
                 config.sandboxes[settings.sandbox].interpreter,
             )
             return _Judge(settings.match, settings.graders, handler, settings.sandbox, feedback)
-        root = settings.grader_root or Path()
-        own = ClassHandler(settings.class_path, root, settings.options)
-        return _Judge(settings.match, {}, own, settings.sandbox, feedback)
+        own = ClassHandler(settings.class_path, settings.grader_root, settings.options, settings.graders)
+        return _Judge(settings.match, settings.graders, own, settings.sandbox, feedback)
 
     def open(self) -> None:
         """Open every jail now, so that a machine that cannot isolate pulls nothing.

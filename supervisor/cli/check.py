@@ -154,7 +154,7 @@ def handler_problems(config: Config) -> Iterator[Problem]:
                 from graders.errors import CourseError
 
                 try:
-                    ClassHandler(handler.class_path, handler.grader_root, handler.options)
+                    ClassHandler(handler.class_path, handler.grader_root, handler.options, handler.graders)
                 except CourseError as error:
                     lines = [line for line in str(error).splitlines() if line.strip()]
                     text = plain(": ".join(dict.fromkeys((lines[0], lines[-1]))))

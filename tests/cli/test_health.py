@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -394,13 +395,14 @@ def test_it_takes_less_than_100_ms_with_the_interpreters_start(tmp_path: Path) -
     (tmp_path / "config.toml").write_text("")
     queues = {f"queue-{i}": a_queue(time.time()) for i in range(20)}
     status.write(tmp_path / "var" / "status.json", a_status(time.time(), queues=queues))
+    # CPU time, which the command does nothing but use: wall-clock time also tells what else the machine does.
     times_s = []
     for _ in range(10):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         ran = run("--config", str(tmp_path / "config.toml"))
-        times_s.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert ran.returncode == 0, ran.stdout
-    # The fastest: what it takes, not what else the machine was doing.
+        times_s.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(times_s) < 0.1
 
 
