@@ -170,7 +170,8 @@ class Ledger:
             case Dead(cause, message):
                 book.dead += 1
                 book.last_dead_at = now
-                self.alert(cause, f"dead letter: {message}", queue, now)
+                if cause is Cause.REPLY_REFUSED:  # for all others Graded has raised one
+                    self.alert(cause, f"dead letter: {message}", queue, now)
             case Trouble(cause, message):
                 book.slot_troubles[slot] = (cause, message)
                 if event.server:
