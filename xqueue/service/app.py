@@ -34,7 +34,7 @@ from xqueue.service.auth import Auth
 from xqueue.service.callback import Callbacks
 from xqueue.service.forms import Form, TooLarge, read_form
 from xqueue.service.settings import MAX_QUEUE_NAME, Settings, callback_problem
-from xqueue.service.store import Pending, Put, Store
+from xqueue.service.store import Put, Store
 
 _log = logging.getLogger(__name__)
 
@@ -195,21 +195,18 @@ async def put_result(service: Service, request: Request) -> Response:
     header = wire.read_put_header(form.fields.get("xqueue_header", ""))
     if reply is None or header is None:
         return _error(wire.BAD_REPLY)
-    result, pending = await run_in_threadpool(_put, service, header, reply)
+    result, pending = await run_in_threadpool(
+        service.store.put, header.submission_id, header.submission_key, reply
+    )
+    if pending is not None:
+        service.callbacks.add(pending)
     match result:
         case Put.NO_SUBMISSION:
             return _error(wire.NO_SUBMISSION)
         case Put.WRONG_KEY:
             return _error(wire.WRONG_KEY)
         case Put.STORED | Put.KEPT | Put.AGAIN:
-            for one in pending:
-                service.callbacks.add(one)
             return _ok("")
-
-
-def _put(service: Service, header: wire.PutHeader, reply: str) -> tuple[Put, list[Pending]]:
-    result = service.store.put(header.submission_id, header.submission_key, reply)
-    return result, service.store.pending(header.submission_id) if result is Put.STORED else []
 
 
 async def submit(service: Service, request: Request) -> Response:

@@ -36,8 +36,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
-    Engine,
     Float,
     Index,
     Integer,
@@ -50,6 +50,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -181,13 +182,19 @@ _SUBMISSIONS = Table(
 
 _S = _SUBMISSIONS.c
 
+
+def _is(state: State) -> ColumnElement[bool]:
+    """Written out in the SQL: SQLite takes a partial index only for a condition that it can read."""
+    return _S.state == literal_column(f"'{state.value}'", Text)
+
+
 # What a pull or a queue length looks at is all in this index: a backlog's bodies are not read to count it.
-Index("waiting", _S.queue, _S.id, _S.pulled_at, sqlite_where=_S.state == State.QUEUED.value)
-Index("same_callback", _S.callback_url, sqlite_where=_S.state == State.QUEUED.value)
-Index("undelivered", _S.id, sqlite_where=_S.state == State.ANSWERED.value)
+Index("waiting", _S.queue, _S.id, _S.pulled_at, _S.state, sqlite_where=_is(State.QUEUED))
+Index("same_callback", _S.callback_url, sqlite_where=_is(State.QUEUED))
+Index("undelivered", _S.id, sqlite_where=_is(State.ANSWERED))
 Index("over", _S.changed_at, _S.state)
 
-_WAITING = (_S.queue == bindparam("of_queue")) & (_S.state == State.QUEUED.value)
+_WAITING = (_S.queue == bindparam("of_queue")) & _is(State.QUEUED)
 _READY = _WAITING & or_(_S.pulled_at <= bindparam("before"), _S.pulled_at > bindparam("future"))
 
 _COUNT = select(func.count(_S.id)).where(_READY)
@@ -202,7 +209,7 @@ _TAKE = (
 )
 _SUPERSEDE = (
     update(_SUBMISSIONS)
-    .where((_S.callback_url == bindparam("of_url")) & (_S.state == State.QUEUED.value))
+    .where((_S.callback_url == bindparam("of_url")) & _is(State.QUEUED))
     .values(state=State.SUPERSEDED.value, changed_at=bindparam("at"))
 )
 _ADD = insert(_SUBMISSIONS)
@@ -218,8 +225,9 @@ _ANSWER = (
     )
 )
 _LETTER = select(_S.id, _S.callback_url, _S.header, _S.reply, _S.failures).where(
-    (_S.id == bindparam("of_id")) & (_S.state == State.ANSWERED.value)
+    (_S.id == bindparam("of_id")) & _is(State.ANSWERED)
 )
+_PENDING = select(_S.id, _S.callback_url, _S.next_try_at).where(_is(State.ANSWERED)).order_by(_S.id)
 _DELIVERED = (
     update(_SUBMISSIONS)
     .where(_S.id == bindparam("of_id"))
@@ -273,7 +281,7 @@ class Store:
             _META.create_all(db)
             db.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
 
-    def _connect(self, path: Path, synchronous: str) -> Engine:
+    def _connect(self, path: Path, synchronous: str) -> Connection:
         def connect() -> sqlite3.Connection:
             # isolation_level None: transactions are begun below, by us, and not guessed by the driver.
             raw = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
@@ -284,7 +292,7 @@ class Store:
         engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
         event.listen(engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
         self._exits.callback(engine.dispose)
-        return engine
+        return self._exits.enter_context(engine.connect())
 
     def close(self) -> None:
         """Closes the files; the store cannot be used any more."""
@@ -292,8 +300,8 @@ class Store:
             self._exits.close()
 
     @contextlib.contextmanager
-    def _write(self, engine: Engine) -> Iterator[Connection]:
-        with self._lock, engine.begin() as db:
+    def _write(self, db: Connection) -> Iterator[Connection]:
+        with self._lock, db.begin():
             yield db
 
     # -- users and sessions ----------------------------------------------------------------------------------
@@ -407,32 +415,34 @@ class Store:
     def _ready(self, queue: str, now: float) -> dict[str, Any]:
         return {"of_queue": queue, "before": now - self._delay_s, "future": now + CLOCK_STEP_S}
 
-    def put(self, submission_id: int, key: str | None, reply: str) -> Put:
-        """Stores a result. When this returns STORED or KEPT it survives a power cut."""
+    def put(self, submission_id: int, key: str | None, reply: str) -> tuple[Put, Pending | None]:
+        """Stores a result; when this returns, it survives a power cut.
+
+        Returns what became of it, and what is to be delivered now.
+        """
         with self._write(self._durable) as db:
             row = db.execute(_LOOK, {"of_id": submission_id}).one_or_none()
             if row is None:
-                return Put.NO_SUBMISSION
+                return Put.NO_SUBMISSION, None
             if not key or not row.key:
-                return Put.WRONG_KEY
+                return Put.WRONG_KEY, None
             if not hmac.compare_digest(key.encode("utf-8", "surrogatepass"), row.key.encode()):
-                return Put.WRONG_KEY
+                return Put.WRONG_KEY, None
             if row.state not in (State.QUEUED, State.SUPERSEDED):
-                return Put.AGAIN
+                return Put.AGAIN, None
+            now = self._clock()
             to = State.ANSWERED if row.callback_url else State.KEPT
-            db.execute(_ANSWER, {"of_id": submission_id, "to": to.value, "text": reply, "at": self._clock()})
-        return Put.STORED if row.callback_url else Put.KEPT
+            db.execute(_ANSWER, {"of_id": submission_id, "to": to.value, "text": reply, "at": now})
+        if row.callback_url:
+            return Put.STORED, Pending(submission_id, row.callback_url, now)
+        return Put.KEPT, None
 
     # -- results on their way to the LMS ---------------------------------------------------------------------
 
-    def pending(self, submission_id: int | None = None) -> list[Pending]:
-        """The results that are not acknowledged, all of them or the one; oldest first."""
-        which = _S.state == State.ANSWERED.value
-        if submission_id is not None:
-            which &= _S.id == submission_id
+    def pending(self) -> list[Pending]:
+        """The results that are not acknowledged, oldest first."""
         with self._write(self._quick) as db:
-            rows = db.execute(select(_S.id, _S.callback_url, _S.next_try_at).where(which).order_by(_S.id))
-            return [Pending(row.id, row.callback_url, row.next_try_at) for row in rows]
+            return [Pending(row.id, row.callback_url, row.next_try_at) for row in db.execute(_PENDING)]
 
     def letter(self, submission_id: int) -> Letter | None:
         """A result to deliver; None if it is not to be delivered any more."""
@@ -466,7 +476,7 @@ class Store:
     def retry_undeliverable(self) -> int:
         """Gives every undeliverable result a new chance; returns how many there are."""
         with self._write(self._durable) as db:
-            again = update(_SUBMISSIONS).where(_S.state == State.UNDELIVERABLE.value)
+            again = update(_SUBMISSIONS).where(_is(State.UNDELIVERABLE))
             count: int = db.execute(
                 again.values(state=State.ANSWERED.value, failures=0, next_try_at=0.0)
             ).rowcount
