@@ -42,6 +42,7 @@ def test_every_answer_earns_full_marks(course: Path, runner: Counting) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # 50 s on two idle cores
 def test_every_submission_gets_the_verdict_it_should(course: Path) -> None:
     submissions = rows("python_submissions.jsonl")
 
