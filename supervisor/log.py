@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Final, TextIO
 
+from supervisor.plain import MAX_FIELD, plain
 from supervisor.settings import LogStyle
 
-MAX_FIELD: Final = 2000
-"""Characters of one field or message; the rest is cut."""
+__all__ = ["MAX_FIELD", "REPEAT_S", "Human", "Json", "Repeats", "fields_of", "plain", "set_up"]
 
 REPEAT_S: Final = 60.0
 """The same event about the same thing is written once in so many seconds; then with how often it came."""
@@ -45,15 +45,6 @@ def set_up(style: LogStyle, *, stream: TextIO | None = None, level: int = loggin
     root.setLevel(level)
     # These tell every connection and every retry; what matters of it we say ourselves.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
-def plain(value: object) -> str:
-    """One printable line of bounded length: control characters, line breaks and such are shown escaped."""
-    text = str(value)
-    cut = text if len(text) <= MAX_FIELD else text[:MAX_FIELD] + "…"
-    if cut.isprintable():
-        return cut
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:

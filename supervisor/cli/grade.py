@@ -10,7 +10,6 @@ are killed first, which ends the threads' waits, then the threads are joined.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -31,7 +30,7 @@ from graders.model import Blame, Cause, Judgement, Verdict, Work
 from graders.python import MOST_CHARACTERS, GradelibHandler, profile
 from sandbox.jail import Jail
 from sandbox.model import Isolation, Limits, SandboxError, SandboxUnavailable
-from supervisor.log import plain
+from supervisor.plain import plain
 
 EXIT_UNGRADED, EXIT_ISOLATION, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 3, 130, 143
 
@@ -41,9 +40,9 @@ PROGRESS_FROM = 8
 _MOST_BYTES = 4 * MOST_CHARACTERS + 4
 _MOST_LINES = 40
 
-_COLUMNS = tuple(
-    "submission verdict correct score passed tests outcome blame cause wall_s cpu_s memory_bytes isolation "
-    "message".split()
+_COLUMNS = (
+    *("submission", "verdict", "correct", "score", "passed", "tests", "outcome", "blame", "cause"),
+    *("wall_s", "cpu_s", "memory_bytes", "isolation", "message"),
 )
 _COLOURS = {Verdict.CORRECT: "green", Verdict.INCORRECT: "red", Verdict.UNGRADED: "magenta"}
 
@@ -380,6 +379,8 @@ class Printer:
         if self._form == "json":
             click.echo(json.dumps(as_record(graded, self._details)))
         elif self._form == "csv":
+            import csv
+
             writer = csv.writer(sys.stdout, lineterminator="\n")
             if not self._rows:
                 writer.writerow(_COLUMNS)
