@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -36,10 +37,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def shown(document: Status, now: float = NOW, width: int = 80) -> str:
-    console = Console(width=width, record=True, file=open(os.devnull, "w"))
-    with console.file:
-        console.print(render(document, now))
-        return console.export_text()
+    console = Console(width=width, file=io.StringIO())
+    console.print(render(document, now))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
