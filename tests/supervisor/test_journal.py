@@ -1,0 +1,266 @@
+"""The journal: nothing is lost, nothing is graded twice, whatever comes again or dies in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from graders.model import Blame, Cause, Verdict
+from supervisor import journal
+from supervisor.journal import Journal, JournalError, Mark, Receipt, State
+from xqueue.protocol import Submission
+
+NOW = 1_000_000.0
+AGAIN_S = 15.0
+MARK = Mark(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, "hw1/grader.py")
+PULLED = Submission(
+    queue="q",
+    submission_id="7",
+    submission_key="key1",
+    header='{"submission_id": 7, "submission_key": "key1"}',
+    payload='{"grader": "hw1/grader.py"}',
+    response="def f(): return 1 # \ud800 \x00 é",
+    student_key="anna",
+    submitted_at=NOW - 9,
+    random_seed=2**80,
+    files={},
+    body_digest="d" * 64,
+)
+LATER = replace(PULLED, submission_key="key2", header='{"submission_id": 7, "submission_key": "key2"}')
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / journal.FILE_NAME
+
+
+@pytest.fixture
+def book(path: Path) -> Iterator[Journal]:
+    opened = Journal(path, "s", "q", "q.0#1")
+    yield opened
+    opened.close()
+
+
+def test_a_submission_goes_from_received_to_delivered(book: Journal) -> None:
+    receipt, row = book.receive(PULLED, NOW, AGAIN_S)
+    assert receipt is Receipt.NEW
+    assert (row.state, row.attempts, row.random_seed) == (State.RECEIVED, 1, 2**80)
+    assert row.response == "def f(): return 1 # ? \x00 é"
+    book.record(row.id, "reply", MARK, NOW)
+    due = book.due(State.GRADED, NOW)
+    assert due is not None and due.body == "reply"
+    assert book.backlog().count == 1
+    assert book.delivered(row.id, due.header, NOW)
+    assert book.backlog().count == 0
+    assert book.due(State.GRADED, NOW) is None
+
+
+def test_it_is_readable_by_its_owner_only(book: Journal, path: Path) -> None:
+    book.receive(PULLED, NOW, AGAIN_S)
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_handed_out_again_while_in_hand_it_is_not_graded_twice_and_the_newer_key_counts(
+    book: Journal, path: Path
+) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    other = Journal(path, "s", "q", "q.1#1")
+    receipt, _ = other.receive(LATER, NOW + 61, AGAIN_S)
+    assert receipt is Receipt.IN_HAND
+    assert other.due(State.RECEIVED, NOW + 61) is None
+    other.close()
+    book.record(row.id, "reply", MARK, NOW + 70)
+    due = book.due(State.GRADED, NOW + 70)
+    assert due is not None and due.header == LATER.header
+
+
+def test_handed_out_again_after_grading_the_stored_reply_goes_under_the_new_key(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.record(row.id, "reply", MARK, NOW)
+    assert book.delivered(row.id, PULLED.header, NOW)
+    receipt, again = book.receive(LATER, NOW + 61, AGAIN_S)
+    assert receipt is Receipt.STORED
+    assert (again.state, again.header, again.body) == (State.GRADED, LATER.header, "reply")
+    assert book.due(State.RECEIVED, NOW + 61) is None
+    due = book.due(State.GRADED, NOW + 61)
+    assert due is not None and due.id == row.id
+
+
+def test_a_server_that_hands_the_same_key_out_for_ever_is_answered_less_and_less_often(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.record(row.id, "reply", MARK, NOW)
+    waits = []
+    for _ in range(3):
+        book.delivered(row.id, PULLED.header, NOW)
+        book.receive(PULLED, NOW, AGAIN_S)
+        at = book.next_due_at()
+        assert at is not None
+        waits.append(at - NOW)
+    assert waits == [0, AGAIN_S, 2 * AGAIN_S]
+
+
+def test_a_delivery_that_crosses_with_a_newer_hand_out_does_not_close_the_row(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.record(row.id, "reply", MARK, NOW)
+    book.receive(LATER, NOW, AGAIN_S)
+    assert not book.delivered(row.id, PULLED.header, NOW)
+    due = book.due(State.GRADED, NOW)
+    assert due is not None and due.header == LATER.header
+
+
+def test_a_reused_id_with_another_body_is_another_submission(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    receipt, other = book.receive(replace(PULLED, body_digest="e" * 64), NOW, AGAIN_S)
+    assert receipt is Receipt.NEW and other.id != row.id
+
+
+def test_a_refusal_waits_once_for_a_newer_key_then_it_is_dead(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.record(row.id, "reply", MARK, NOW)
+    assert not book.refused(row.id, PULLED.header, "wrong key", NOW, 5)
+    assert book.due(State.GRADED, NOW + 4) is None
+    assert book.due(State.GRADED, NOW + 5) is not None
+    assert book.refused(row.id, PULLED.header, "wrong key", NOW + 5, 5)
+    assert book.due(State.GRADED, NOW + 1e6) is None
+    assert book.row(row.id).state is State.DEAD
+
+
+def test_a_dead_one_that_is_handed_out_again_gets_its_reply(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.record(row.id, "reply", MARK, NOW)
+    book.refused(row.id, PULLED.header, "wrong key", NOW, 5)
+    book.refused(row.id, PULLED.header, "wrong key", NOW, 5)
+    receipt, _ = book.receive(LATER, NOW, AGAIN_S)
+    due = book.due(State.GRADED, NOW)
+    assert receipt is Receipt.STORED and due is not None and due.header == LATER.header
+
+
+def test_rows_of_the_living_are_left_alone_and_those_of_the_dead_are_taken(book: Journal, path: Path) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    other = Journal(path, "s", "q", "q.1#1")
+    assert other.due(State.RECEIVED, NOW) is None
+    other.release("q.0#1")
+    taken = other.due(State.RECEIVED, NOW)
+    assert taken is not None and taken.id == row.id
+    assert book.due(State.RECEIVED, NOW) is None, "one owner"
+    other.close()
+
+
+def test_a_new_worker_releases_what_its_slot_had_and_nothing_of_slots_with_longer_names(path: Path) -> None:
+    first, neighbour = Journal(path, "s", "q", "q.1#1"), Journal(path, "s", "q", "q.10#1")
+    _, mine = first.receive(PULLED, NOW, AGAIN_S)
+    neighbour.receive(replace(PULLED, submission_id="8"), NOW, AGAIN_S)
+    second = Journal(path, "s", "q", "q.1#2")
+    second.release_slot("q.1")
+    found = second.due(State.RECEIVED, NOW)
+    assert found is not None and found.id == mine.id
+    assert second.begin(found.id, NOW) == 2
+    third = Journal(path, "s", "q", "q.2#1")
+    assert third.due(State.RECEIVED, NOW) is None
+    for each in (first, second, third, neighbour):
+        each.close()
+
+
+def test_another_queue_sees_nothing_of_this_one(book: Journal, path: Path) -> None:
+    book.receive(PULLED, NOW, AGAIN_S)
+    other = Journal(path, "s", "q2", "q2.0#1")
+    other.release("q.0#1")
+    assert other.due(State.RECEIVED, NOW) is None
+    assert other.backlog().count == 0
+    other.close()
+
+
+def test_at_start_all_rows_are_released_and_old_ones_forgotten(book: Journal, path: Path) -> None:
+    _, open_row = book.receive(PULLED, NOW, AGAIN_S)
+    _, old = book.receive(replace(PULLED, submission_id="8", files={"a": "/a"}), NOW, AGAIN_S)
+    book.keep_files(old.id, {"a": b"text"})
+    book.record(old.id, "reply", MARK, NOW)
+    book.delivered(old.id, PULLED.header, NOW)
+    found = journal.prepare(path, 14, NOW + 14 * journal.DAY_S + 1)
+    assert found == {("s", "q"): journal.Backlog(1, NOW)}
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT id, owner FROM submission").fetchall() == [(open_row.id, None)]
+        assert db.execute("SELECT count(*) FROM file").fetchall() == [(0,)]
+    db.close()
+
+
+def test_files_are_kept_with_the_row(book: Journal) -> None:
+    _, row = book.receive(replace(PULLED, files={"../a.py": "/f/1"}), NOW, AGAIN_S)
+    assert (dict(row.files), row.files_here) == ({"../a.py": "/f/1"}, False)
+    book.keep_files(row.id, {"a.py": b"\xff\x00"})
+    assert book.row(row.id).files_here
+    assert book.files(row.id) == {"a.py": b"\xff\x00"}
+
+
+def test_a_postponed_row_is_due_later(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.postpone(row.id, NOW + 10, "the sandbox failed")
+    assert book.due(State.RECEIVED, NOW + 9) is None
+    assert book.next_due_at() == NOW + 10
+    assert book.due(State.RECEIVED, NOW + 10) is not None
+
+
+def test_an_attempt_given_back_does_not_count(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.give_back(row.id)
+    again = book.due(State.RECEIVED, NOW)
+    assert again is not None and again.attempts == 0
+
+
+@pytest.mark.parametrize("point", ["received", "graded"])
+def test_what_was_committed_before_a_kill_is_there_after_it(path: Path, point: str) -> None:
+    journal.prepare(path, 14, NOW)
+    child = os.fork()
+    if child == 0:
+        try:
+            book = Journal(path, "s", "q", "q.0#1")
+            _, row = book.receive(PULLED, NOW, AGAIN_S)
+            if point == "graded":
+                book.record(row.id, "reply", MARK, NOW)
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert journal.prepare(path, 14, NOW)[("s", "q")].count == 1
+    book = Journal(path, "s", "q", "q.0#2")
+    due = book.due(State.GRADED if point == "graded" else State.RECEIVED, NOW)
+    assert due is not None and due.body == ("reply" if point == "graded" else "")
+    book.close()
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing_half_done(path: Path) -> None:
+    book = Journal(path, "s", "q", "q.0#1")
+    pages = book._db.execute("PRAGMA page_count").fetchone()[0]
+    book._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(JournalError, match="full"):
+        book.receive(replace(PULLED, response="x" * 1_000_000), NOW, AGAIN_S)
+    assert book.backlog().count == 0
+    book._db.execute("PRAGMA max_page_count = 1000000")
+    book.probe(NOW)
+    assert book.receive(PULLED, NOW, AGAIN_S)[0] is Receipt.NEW
+    book.close()
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 2000])
+def test_a_damaged_file_is_a_clear_error(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=str(path.name)):
+        journal.prepare(path, 14, NOW)
+
+
+def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
+    journal.prepare(path, 14, NOW)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(JournalError, match="version 99"):
+        journal.prepare(path, 14, NOW)
