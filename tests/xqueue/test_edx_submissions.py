@@ -1,0 +1,342 @@
+"""The client against the LMS's own queue server, the real one: edx-submissions on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.xqueue.real.lab_process import Lab
+from xqueue.client import Dialect, XQueueClient
+from xqueue.errors import (
+    FileUnavailable,
+    LoginRefused,
+    Misconfigured,
+    NotPermitted,
+    ReplyRefused,
+    ReplyUncertain,
+    SessionNotKept,
+)
+from xqueue.protocol import Reply, Submission, encode_reply
+
+Connect = Callable[..., XQueueClient]
+
+GOOD = encode_reply(Reply(True, 1, "<div>well done</div>"))
+_names = itertools.count()
+
+
+@pytest.fixture
+def queue() -> str:
+    """A queue that nobody else uses."""
+    return f"queue-{next(_names)}"
+
+
+def pull(client: XQueueClient, queue: str) -> Submission:
+    submission = client.get_submission(queue)
+    assert submission is not None
+    return submission
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+
+
+def test_logs_in_when_first_needed_and_once(lab: Lab, connect: Connect, queue: str) -> None:
+    client = connect(lab.url)
+    assert client.get_submission(queue) is None
+    assert client.get_submission(queue) is None
+    assert client.dialect is Dialect.LMS
+    path = "GET /xqueue/get_submission/"
+    assert lab.control("requests") == [path, "POST /xqueue/login/", path, path]
+
+
+def test_pulls_a_submission_as_the_lms_queued_it(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="print('ü')\n", grader="week1/grader.py")
+    submission = pull(connect(lab.url), queue)
+    assert submission.submission_id == str(number)
+    assert submission.submission_key == lab.control("state", submission=number)["key"]
+    assert json.loads(submission.header)["submission_id"] == number
+    assert json.loads(submission.payload) == {"grader": "week1/grader.py"}
+    assert submission.response == "print('ü')\n"
+    assert submission.student_key.startswith("student-")
+    assert submission.submitted_at is not None
+    assert submission.submitted_at > 1.7e9
+    assert (submission.random_seed, dict(submission.files), submission.problem) == (1, {}, "")
+
+
+def test_an_answer_that_is_no_text_comes_as_json(lab: Lab, connect: Connect, queue: str) -> None:
+    lab.control("enqueue", queue=queue, answer={"a": [1, 2]})
+    assert json.loads(pull(connect(lab.url), queue).response) == {"a": [1, 2]}
+
+
+def test_puts_a_result_and_the_lms_hears_of_it(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    client.put_result(pull(client, queue).header, GOOD)
+    state = lab.control("state", submission=number)
+    assert (state["status"], state["scores"]) == ("retired", [[1, 1]])
+    assert [event["score_msg"] for event in lab.control("events")] == [GOOD]
+    assert client.get_submission(queue) is None
+
+
+@pytest.mark.parametrize(
+    ("score", "points", "stored"),
+    [(0, 1, 0), (0.0, 10, 0), (1, 1, 1), (1.0, 10, 10), (True, 10, 10), (0.5, 10, 5), (0.51, 1, 1)],
+)
+def test_what_becomes_of_a_score(
+    lab: Lab, connect: Connect, queue: str, score: float, points: int, stored: int
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1", points=points)
+    client = connect(lab.url)
+    client.put_result(pull(client, queue).header, encode_reply(Reply(score == 1, score, "<p>x</p>")))
+    state = lab.control("state", submission=number)
+    assert (state["status"], state["scores"], state["failures"]) == ("retired", [[stored, points]], 0)
+
+
+def test_a_score_that_the_server_cannot_use_is_why_the_codec_refuses_it(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    first = pull(client, queue)
+    client.put_result(first.header, '{"correct": true, "score": -1, "msg": "<p>x</p>"}')  # says OK
+    assert lab.control("state", submission=number)["status"] == "retry"
+    again = pull(client, queue)
+    assert again.submission_id == first.submission_id
+    assert again.submission_key != first.submission_key
+    assert again.body_digest == first.body_digest
+    with pytest.raises(ReplyRefused, match="Incorrect key"):
+        client.put_result(first.header, GOOD)
+    client.put_result(again.header, GOOD)
+    assert lab.control("state", submission=number)["scores"] == [[1, 1]]
+
+
+def test_a_message_of_a_megabyte_of_markup_arrives_whole(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    body = encode_reply(Reply(False, 0, "<p>" + "&lt;" * 200_000 + "</p>"))
+    client.put_result(pull(client, queue).header, body)
+    assert lab.control("state", submission=number)["reply"] == body
+
+
+def test_a_reply_over_the_servers_size_is_refused_for_good(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = pull(client, queue).header
+    with pytest.raises(ReplyRefused, match="larger"):
+        client.put_result(header, json.dumps({"correct": True, "score": 1, "msg": "<" * 1_000_000}))
+    assert lab.control("state", submission=number)["status"] == "pulled"
+
+
+def test_put_twice_is_uncertain_and_changes_nothing(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = pull(client, queue).header
+    client.put_result(header, GOOD)
+    with pytest.raises(ReplyUncertain, match="may have been accepted"):
+        client.put_result(header, encode_reply(Reply(False, 0, "<p>other</p>")))
+    assert lab.control("state", submission=number)["reply"] == GOOD
+
+
+def test_a_put_that_times_out_is_uncertain_and_was_accepted(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url, put_timeout_s=0.3)
+    header = pull(client, queue).header
+    lab.control("switch", score_sleep_s=1.5)
+    with pytest.raises(ReplyUncertain, match="no complete answer in time"):
+        client.put_result(header, GOOD)
+    patient = connect(lab.url)
+    with pytest.raises(ReplyUncertain, match="500"):  # the first is still running
+        patient.put_result(header, GOOD)
+    wait_until(lambda: lab.control("state", submission=number)["status"] == "retired")
+    with pytest.raises(ReplyUncertain, match="500"):  # the first is through
+        patient.put_result(header, GOOD)
+    assert lab.control("state", submission=number)["scores"] == [[1, 1]]
+
+
+def test_a_course_that_fails_rolls_the_result_back(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    first = pull(client, queue)
+    lab.control("switch", score_raises=True)
+    with pytest.raises(ReplyUncertain, match="500"):
+        client.put_result(first.header, GOOD)
+    lab.control("switch")
+    lab.control("age", submission=number, minutes=6)
+    again = pull(client, queue)  # after five minutes it is handed out again, with the same key
+    assert again.header == first.header
+    client.put_result(again.header, GOOD)
+    assert lab.control("state", submission=number)["status"] == "retired"
+
+
+@pytest.mark.parametrize(
+    ("change", "body"),
+    [
+        ({"submission_key": "wrong"}, GOOD),
+        ({"submission_id": 987654321}, GOOD),
+        ({}, "not JSON"),
+        ({}, ""),
+    ],
+    ids=["wrong key", "unknown submission", "body not JSON", "empty body"],
+)
+def test_what_the_server_will_never_take_is_refused(
+    lab: Lab, connect: Connect, queue: str, change: dict[str, object], body: str
+) -> None:
+    lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = json.dumps({**json.loads(pull(client, queue).header), **change})
+    with pytest.raises(ReplyRefused) as caught:
+        client.put_result(header, body)
+    assert (caught.value.cause, caught.value.retry) == ("REPLY_REFUSED", False)
+
+
+def test_a_session_that_ended_is_renewed_for_a_pull(lab: Lab, connect: Connect, queue: str) -> None:
+    client = connect(lab.url)
+    client.get_submission(queue)
+    lab.control("end_sessions")
+    lab.control("requests")
+    number = lab.control("enqueue", queue=queue, answer="1")
+    assert pull(client, queue).submission_id == str(number)
+    assert lab.control("requests").count("POST /xqueue/login/") == 1
+
+
+def test_a_session_that_ended_is_renewed_for_a_put_with_the_new_token(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = pull(client, queue).header
+    lab.control("end_sessions")
+    client.put_result(header, GOOD)
+    assert lab.control("state", submission=number)["status"] == "retired"
+
+
+def test_a_key_pulled_by_one_client_is_good_for_another(lab: Lab, connect: Connect, queue: str) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    header = pull(connect(lab.url), queue).header
+    connect(lab.url).put_result(header, GOOD)
+    assert lab.control("state", submission=number)["status"] == "retired"
+
+
+def test_a_wrong_password_is_named_and_not_tried_again_at_once(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    now = [0.0]
+    client = connect(lab.url, clock=lambda: now[0], password="wrong-secret")
+    for _ in range(5):
+        with pytest.raises(
+            LoginRefused, match=r"Incorrect login credentials.*servers\.lab\.username"
+        ) as caught:
+            client.get_submission(queue)
+        assert "wrong-secret" not in str(caught.value)
+    assert lab.control("requests").count("POST /xqueue/login/") == 1
+    now[0] = 31.0
+    with pytest.raises(LoginRefused):
+        client.get_submission(queue)
+    assert lab.control("requests").count("POST /xqueue/login/") == 1
+
+
+def test_a_user_outside_the_group_is_told_so(lab: Lab, connect: Connect, queue: str) -> None:
+    client = connect(lab.url, username="outsider", password="outsider-password")
+    for _ in range(3):
+        with pytest.raises(NotPermitted, match="group xqueue"):
+            client.get_submission(queue)
+    assert lab.control("requests").count("POST /xqueue/login/") == 1
+
+
+def test_a_user_put_into_the_group_needs_no_restart(lab: Lab, connect: Connect, queue: str) -> None:
+    client = connect(lab.url)
+    lab.control("group", user="grader", member=False)
+    with pytest.raises(NotPermitted):
+        client.get_submission(queue)
+    lab.control("group", user="grader", member=True)
+    assert client.get_submission(queue) is None
+
+
+@pytest.mark.parametrize(
+    ("switch", "words"),
+    [
+        ({"cookie_secure": True}, "SESSION_COOKIE_SECURE.*servers.lab.url"),
+        ({"cookie_domain": "lms.example.com"}, "lms.example.com.*not for 127.0.0.1"),
+    ],
+    ids=["secure", "domain"],
+)
+def test_a_session_cookie_that_does_not_come_back_is_named_without_a_login_storm(
+    lab: Lab, connect: Connect, queue: str, switch: dict[str, object], words: str
+) -> None:
+    lab.control("switch", **switch)
+    now = [0.0]
+    client = connect(lab.url, clock=lambda: now[0])
+    for _ in range(10):
+        with pytest.raises(SessionNotKept, match=words):
+            client.get_submission(queue)
+    assert lab.control("requests").count("POST /xqueue/login/") == 1
+    lab.control("switch")
+    now[0] = 31.0
+    assert client.get_submission(queue) is None
+
+
+def test_the_length_of_a_queue_is_not_to_be_had_and_not_asked_for_twice(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    client = connect(lab.url)
+    client.get_submission(queue)
+    lab.control("requests")
+    assert client.get_queue_length(queue) is None
+    assert client.get_queue_length(queue) is None
+    assert lab.control("requests") == ["GET /xqueue/get_queuelen/"]
+
+
+def test_submitting_over_http_is_refused_with_the_reason(lab: Lab, connect: Connect, queue: str) -> None:
+    with pytest.raises(Misconfigured, match="the LMS queues them itself"):
+        connect(lab.url).submit(queue, "{}", callback_url="http://127.0.0.1/x", lms_key="k")
+
+
+def test_ping_needs_no_login(lab: Lab, connect: Connect) -> None:
+    assert connect(lab.url, password="wrong").ping() is Dialect.LMS
+    assert lab.control("requests") == ["GET /xqueue/status/"]
+
+
+def test_files_come_with_their_own_names_and_contents(lab: Lab, connect: Connect, queue: str) -> None:
+    files = {"../../etc/x.py": "import this\n", "sp ace&<>'.txt": "ü" * 1000}
+    lab.control("enqueue", queue=queue, answer="1", files=files)
+    client = connect(lab.url)
+    found = pull(client, queue).files
+    assert {name: client.fetch_file(url).decode() for name, url in found.items()} == files
+
+
+def test_a_file_that_is_gone_or_too_large_is_unavailable(lab: Lab, connect: Connect, queue: str) -> None:
+    lab.control("enqueue", queue=queue, answer="1", files={"a": "x" * 1001})
+    client = connect(lab.url)
+    url = pull(client, queue).files["a"]
+    assert len(client.fetch_file(url, limit_bytes=1001)) == 1001
+    with pytest.raises(FileUnavailable, match="over 1000 bytes"):
+        client.fetch_file(url, limit_bytes=1000)
+    with pytest.raises(FileUnavailable, match="404"):
+        client.fetch_file("/media/no/such")
+    assert client.get_submission(queue) is None  # and the client is as good as before
+
+
+def test_four_clients_at_once_share_a_queue_out_without_doubles(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    numbers = {str(lab.control("enqueue", queue=queue, answer=str(i))) for i in range(12)}
+    found: list[str] = []
+
+    def drain(client: XQueueClient) -> None:
+        while (submission := client.get_submission(queue)) is not None:
+            found.append(submission.submission_id)
+            client.put_result(submission.header, GOOD)
+
+    threads = [threading.Thread(target=drain, args=[connect(lab.url)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(found) == sorted(numbers)
