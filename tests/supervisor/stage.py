@@ -1,0 +1,272 @@
+"""A real supervisor with small workers, as a process of its own: `-m tests.supervisor.stage FOLDER JSON`.
+
+The arbiter forks and handles signals, so it does not run inside the test's process. The workers' mains below
+keep to the channel's protocol (or break it on purpose) and write what they do to FOLDER/log, one line each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from graders.model import Cause
+from supervisor import lock, status
+from supervisor.arbiter import Arbiter, Plan, QueuePlan
+from supervisor.backoff import Backoff
+from supervisor.events import Inherit, Phase, Polled, Trouble, next_order, send
+from supervisor.heartbeat import Voice
+from supervisor.pacer import Pace, Poll
+from supervisor.slot import Policy
+from supervisor.spawn import EXIT_UNAVAILABLE, Main, Seat
+
+ROOT = Path(__file__).parents[2]
+POLICY = Policy(
+    start_s=5.0,
+    grace_s=0.3,
+    answer_s=0.7,
+    backoff=Backoff(first_s=0.05, ceiling_s=0.1),
+    boot_deaths=3,
+    half_open_s=60.0,
+)
+PATIENCE_S = 20.0
+
+
+def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """The first truthy value of `condition`; an error that says `what` was waited for when it never comes."""
+    deadline = time.monotonic() + patience_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience_s:.0f} s for: {what}")
+        psutil.wait_procs([], timeout=0)
+        signal.sigtimedwait([], 0.01)
+    return value
+
+
+def gone(process: psutil.Process) -> bool:
+    """Dead, whether or not whoever inherited it has reaped it by now."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+# -- workers ---------------------------------------------------------------------------------------------
+
+
+def note(folder: Path, *words: object) -> None:
+    with (folder / "log").open("a") as file:
+        file.write(" ".join(map(str, words)) + "\n")
+
+
+def polite(folder: Path) -> Main:
+    """Waits for grants, polls an empty queue for 20 ms, goes home when told."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        voice = Voice(sock, time.monotonic)
+        while not voice.draining:
+            voice.say(Phase.IDLE, 5.0, wants_turn=True)
+            voice.listen(4.0)
+            while voice.inherited:
+                note(folder, "inherits", seat.slot, voice.inherited.pop())
+            if voice.granted:
+                voice.granted = False
+                voice.say(Phase.POLL, 5.0)
+                note(folder, "poll", seat.slot, time.monotonic_ns(), "begin")
+                signal.sigtimedwait([], 0.02)
+                note(folder, "poll", seat.slot, time.monotonic_ns(), "end")
+                voice.happened(Polled(Poll.HIT if "hit" in seat.queue else Poll.EMPTY))
+        note(folder, "home", seat.slot)
+        return 0
+
+    return main
+
+
+def crashing(folder: Path) -> Main:
+    """Dies of an exception."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        note(folder, "crash", seat.slot)
+        raise RuntimeError("a bug")
+
+    return lambda seat, sock: main(seat, sock) if "bad" in seat.queue else polite(folder)(seat, sock)
+
+
+def unable(folder: Path) -> Main:
+    """Says that this machine cannot isolate."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        voice = Voice(sock, time.monotonic)
+        voice.happened(Trouble(Cause.SANDBOX_UNAVAILABLE, "no user namespaces"))
+        voice.say(Phase.START, 5.0)
+        note(folder, "unable", seat.slot)
+        return EXIT_UNAVAILABLE
+
+    return main
+
+
+def stubborn(folder: Path) -> Main:
+    """Never goes home."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        voice = Voice(sock, time.monotonic)
+        while True:
+            voice.say(Phase.GRADE, 5.0)
+            signal.sigtimedwait([], 1.0)
+
+    return main
+
+
+def greedy(folder: Path) -> Main:
+    """Takes a grant and dies with it."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        voice = Voice(sock, time.monotonic)
+        if not seat.slot.endswith(".0"):
+            return polite(folder)(seat, sock)
+        voice.say(Phase.IDLE, 5.0, wants_turn=True)
+        until(lambda: voice.listen(1.0) or voice.granted, "a grant")
+        voice.say(Phase.POLL, 5.0)
+        note(folder, "greedy", seat.owner)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    return main
+
+
+def babbling(folder: Path) -> Main:
+    """Sends what is no message."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        note(folder, "babble", seat.slot)
+        sock.send(b'{"type": "word", "phase": 7}')
+        while next_order(sock) is None:
+            signal.sigtimedwait([], 0.1)
+        send(sock, Inherit("x"))
+        return 0
+
+    return main
+
+
+def curious(folder: Path) -> Main:
+    """Writes down what it has of its parent: descriptors, signals, CPU, name, group."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        fds = sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+        facts = {
+            "fds": [
+                fd for fd in fds if fd > 2 and fd != sock.fileno() and os.path.exists(f"/proc/self/fd/{fd}")
+            ],
+            "cpus": sorted(os.sched_getaffinity(0)),
+            "cpu": seat.cpu,
+            "title": Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode(),
+            "group": os.getpgid(0) == os.getpid(),
+            "term": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+            "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+        }
+        note(folder, "facts", json.dumps(facts))
+        return polite(folder)(seat, sock)
+
+    return main
+
+
+MAINS: Mapping[str, Callable[[Path], Main]] = {
+    main.__name__: main for main in (polite, crashing, unable, stubborn, greedy, babbling, curious)
+}
+
+
+# -- the process -----------------------------------------------------------------------------------------
+
+
+class Stage:
+    """The running supervisor as a test sees it."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+
+    def status(self) -> status.Status | None:
+        try:
+            return status.read(self.folder / "status.json")
+        except status.StatusUnreadable:
+            return None
+
+    def slot(self, name: str) -> status.SlotStatus:
+        """The slot as it is written now; a fresh document is asked for first."""
+        self.process.send_signal(signal.SIGUSR2)
+        found = self.status()
+        assert found is not None
+        return next(s for queue in found.queues.values() for s in queue.slots if s.id == name)
+
+    def log(self, word: str) -> list[list[str]]:
+        try:
+            lines = (self.folder / "log").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [line.split()[1:] for line in lines if line.split()[0] == word]
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def err(self) -> str:
+        return (self.folder / "err").read_text()
+
+
+@contextmanager
+def stage(folder: Path, main: str, **options: Any) -> Iterator[Stage]:
+    """A supervisor with workers of the kind `main`; killed at the end if it still runs."""
+    with (folder / "err").open("w") as err:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.supervisor.stage",
+                str(folder),
+                json.dumps({"main": main, **options}),
+            ],
+            cwd=ROOT,
+            stderr=err,
+            start_new_session=True,
+        )
+    try:
+        yield Stage(folder, process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float = 3.0) -> int:
+    """Run the arbiter here, until it is drained."""
+    plan = Plan(
+        queues=tuple(
+            QueuePlan(
+                name, "s", workers, pace=Pace(0.02, 0.1), refused="no such folder" if not workers else ""
+            )
+            for name, workers in queues.items()
+        ),
+        servers={"s": "http://127.0.0.1"},
+        status_path=folder / "status.json",
+        drain_s=drain_s,
+        policy=POLICY,
+    )
+    with lock.hold(folder):
+        return Arbiter(plan, MAINS[main](folder), on_ready=lambda: note(folder, "ready")).run()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(perform(Path(sys.argv[1]), **json.loads(sys.argv[2])))
+    except lock.AlreadyRunning as error:
+        sys.exit(str(error))
