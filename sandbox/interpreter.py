@@ -43,6 +43,15 @@ def default() -> str:
     return str(base) if base.exists() else os.path.realpath(sys.executable)
 
 
+def _links(path: str) -> list[str]:
+    """The symbolic links that lead from `path` to the file, each a path of its own."""
+    found: list[str] = []
+    while Path(path).is_symlink() and len(found) < 40:
+        found.append(path)
+        path = os.path.normpath(Path(path).parent / Path(path).readlink())
+    return found
+
+
 @functools.cache
 def examine(path: str) -> Interpreter:
     """Ask an interpreter where its parts are.
@@ -59,10 +68,11 @@ def examine(path: str) -> Interpreter:
     version = tuple(told["version"])
     if told["implementation"] != "cpython" or version < (3, 8):
         raise SandboxUnavailable(f"the interpreter {command[0]} is not CPython >= 3.8")
-    executable = told["executable"]
-    paths: list[str] = [os.path.realpath(executable), told["stdlib"], told["platstdlib"]]
+    executable = os.path.realpath(told["executable"])
+    paths: list[str] = [executable, told["stdlib"], told["platstdlib"]]
     if told["prefix"] != told["base_prefix"]:  # a virtualenv: its packages, and the way to its interpreter
-        paths += [executable, told["prefix"]]
+        executable = told["executable"]
+        paths += [told["prefix"], *_links(executable)]
     if told["shared"] and told["libdir"] and told["base_prefix"] != "/usr":
         paths.append(told["libdir"])
     return Interpreter(executable, version, tuple(dict.fromkeys(paths)))

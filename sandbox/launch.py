@@ -17,12 +17,15 @@ parent-death signal means the worker's death. The clone is process 1 of the new 
 capabilities that the zygote needs to ambient ones and executes the profile's interpreter. The launcher sends
 the zygote's pid and the layers in force, and exits.
 
+After the private root is entered, this process can import nothing more: all imports stand at the top.
+
 Any failure is one frame {"error": step and reason}; nothing has run then.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,8 +58,8 @@ ENVIRONMENT = {
 }
 
 
-def launch(config: dict[str, Any]) -> tuple[int, list[str]]:
-    """Build the jail and clone the zygote: its pid, as the worker sees it, and the layers in force."""
+def launch(config: dict[str, Any]) -> None:
+    """Build the jail, clone the zygote, and send its pid, as the worker sees it, and the layers in force."""
     shown = [mounts.Show(source, target) for source, target in config["shown"]]
     shown += [mounts.Show(path, path) for path in mounts.system_paths()]
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -75,13 +78,16 @@ def launch(config: dict[str, Any]) -> tuple[int, list[str]]:
         mounts.build_root(staging, shown)
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     kernel.mount(b"tmpfs", BUNDLES.encode(), b"tmpfs", flags, b"size=256m,nr_inodes=65536,mode=0755")
-    _set_hostname("jail")
+    socket.sethostname("jail")
     parent = str(Path(SCRATCH).parent)
     landlock_fd, abi = landlock.ruleset("/", parent, mounts.DEVICES)
 
+    go_read, go_write = os.pipe()
     pid = kernel.clone_as_sibling()
     if pid == 0:
         try:
+            os.close(go_write)
+            os.read(go_read, 1)  # until the launcher has sent its frame: one speaks at a time
             _become_zygote(config, proc_fd, landlock_fd)
         except BaseException as error:  # the frame is all that is left to say
             wire.send(CONTROL_FD, {"error": f"starting {config['interpreter']}: {error}"})
@@ -90,7 +96,8 @@ def launch(config: dict[str, Any]) -> tuple[int, list[str]]:
     layers = [*namespaces.LAYERS, "private-root", "rlimits", "no-new-privs", "seccomp"]
     if abi:
         layers.append(f"landlock-{abi}")
-    return pid, layers
+    wire.send(CONTROL_FD, {"pid": pid, "layers": layers})
+    os.close(go_write)
 
 
 def _become_zygote(config: dict[str, Any], proc_fd: int, landlock_fd: int) -> None:
@@ -118,12 +125,6 @@ def _become_zygote(config: dict[str, Any], proc_fd: int, landlock_fd: int) -> No
     os.execve(interpreter, [interpreter, "-s", "-B", "-c", BOOT], ENVIRONMENT)  # noqa: S606
 
 
-def _set_hostname(name: str) -> None:
-    import socket
-
-    socket.sethostname(name)
-
-
 def main() -> None:
     """Entry point of the launcher process."""
     frame = wire.receive(CONTROL_FD)
@@ -131,11 +132,10 @@ def main() -> None:
         return
     config = frame[0]
     try:
-        pid, layers = launch(config)
+        launch(config)
     except OSError as error:
         wire.send(CONTROL_FD, {"error": str(error), "errno": error.errno})
         sys.exit(1)
-    wire.send(CONTROL_FD, {"pid": pid, "layers": layers})
 
 
 if __name__ == "__main__":

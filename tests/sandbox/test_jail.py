@@ -80,9 +80,9 @@ def test_bundle_is_seen_by_its_own_task_only_and_cannot_be_written(shared_jail: 
     assert run(shared_jail, look, bundle=one).report == b"['/course/grader.py', '/course/lib/data.txt']"
     assert run(shared_jail, look).report == b"[]"
     write = (
-        "import os\nresult = []\n"
-        "for act in (lambda: open('/course/grader.py', 'a'), lambda: os.chmod('/course/grader.py', 0o777),\n"
-        "            lambda: os.unlink('/course/grader.py'), lambda: os.rename('/course/lib', '/course/x')):\n"
+        "import os\nresult = []\npath = '/course/grader.py'\n"
+        "for act in (lambda: open(path, 'a'), lambda: os.chmod(path, 0o777), lambda: os.unlink(path),\n"
+        "            lambda: os.rename('/course/lib', '/course/x')):\n"
         "    try: act(); result.append('done')\n"
         "    except OSError as error: result.append(error.errno)\n"
     )
@@ -225,3 +225,21 @@ def test_profile_is_shared_by_two_jails_at_once() -> None:
     with Jail(PROFILE, slot=1) as one, Jail(PROFILE, slot=2) as two:
         assert run(one, "result = 1").report == b"1"
         assert run(two, "result = 2").report == b"2"
+
+
+def test_a_course_virtualenv_is_shown_with_its_packages_and_through_its_links(tmp_path: Path) -> None:
+    home = tmp_path / "course-venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(home)], check=True)
+    (packages,) = home.glob("lib/python3*/site-packages")
+    (packages / "course_package.py").write_text("ANSWER = 42\n")
+    profile = replace(PROFILE, interpreter=str(home / "bin" / "python"), preload=("inside", "course_package"))
+    with Jail(profile, slot=3) as jail:
+        outcome = run(jail, "import sys, course_package\nresult = course_package.ANSWER, sys.prefix")
+        assert outcome.report == repr((42, str(home))).encode()
+
+
+def test_an_interpreter_may_be_named_by_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "python"
+    link.symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    with Jail(replace(PROFILE, interpreter=str(link)), slot=3) as jail:
+        assert run(jail, "result = 1").report == b"1"
