@@ -18,7 +18,7 @@ from graders.model import Blame, Cause, Judgement, Verdict, Work
 from graders.passes import Setting, run_attempt, run_compare, run_prepare, run_reference
 from graders.payload import Payload, parse_payload
 from graders.reference import Comparison, Reference, ReferenceKey, References, attempt_limits
-from graders.verdict import Finding, is_whole, judge, shorten
+from graders.verdict import Finding, is_whole, judge, shorten, told_kind
 from sandbox.model import Isolation, Limits, Outcome, Profile, Runner
 
 __all__ = ["PRELOAD", "GradelibHandler", "list_graders", "profile", "self_check"]
@@ -123,6 +123,7 @@ class GradelibHandler:
         if report is not None and is_whole(reference.tests, outcome, report):
             comparisons = run_compare(setting, reference, report.outputs)
         finding = judge(reference.tests, outcome, report, comparisons, limits)
+        outcome = replace(outcome, kind=told_kind(outcome, report, finding.verdict))
         return _judgement(finding, payload, outcome, comparisons)
 
     def _reference(self, setting: Setting) -> Reference:

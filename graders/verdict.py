@@ -18,6 +18,11 @@ MOST_SHOWN = 5000
 """Characters of an output or error that a result carries. Cut after the comparison, both sides alike."""
 
 _BY_HINT = {"memory": Verdict.MEMORY, "processes": Verdict.LIMIT, "disk": Verdict.LIMIT}
+_KIND_BY_HINT = {
+    "memory": OutcomeKind.MEMORY,
+    "processes": OutcomeKind.PROCESSES,
+    "disk": OutcomeKind.DISK,
+}
 
 _INTERFERED = "Your program interfered with the grading."
 
@@ -30,6 +35,13 @@ class Finding:
     score: float
     tests: tuple[TestResult, ...] = ()
     errors: tuple[str, ...] = ()
+
+
+def told_kind(outcome: Outcome, report: AttemptReport | None, verdict: Verdict) -> OutcomeKind:
+    """The outcome to be told. A limit that learner code ran into and lived to report is that limit's."""
+    if outcome.kind is OutcomeKind.OK and report is not None and verdict in _BY_HINT.values():
+        return _KIND_BY_HINT.get(report.hint, outcome.kind)
+    return outcome.kind
 
 
 def of_outcome(kind: OutcomeKind) -> Verdict | None:

@@ -143,7 +143,8 @@ def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path) -> None:
         "import sys\nfrom pathlib import Path\nfrom sandbox.jail import Jail\nfrom sandbox.model import *\n"
         f"profile = Profile(library={{'inside': Path({str(Path(__file__).parent / 'inside.py')!r})}})\n"
         "jail = Jail(profile)\njail.open()\nprint(jail.pid, flush=True)\n"
-        "source = b'import os, time\\nfor _ in range(3):\\n    os.fork()\\nos.setsid()\\ntime.sleep(100)'\n"
+        "source = b'import os, time\\nfor _ in range(3):\\n    os.fork()\\n'\n"
+        "source += b'os.getpid() == 1 or os.setsid()\\ntime.sleep(99)'\n"
         "jail.run(Task('inside:execute', source, Limits(wall_s=60)))\n"
     )
     worker = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
