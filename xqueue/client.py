@@ -173,15 +173,15 @@ class XQueueClient:
         if answer.meaning is Meaning.OK:
             return
         if answer.meaning is Meaning.NO and answer.status < 500 and answer.status != 409:
-            raise ReplyRefused(f"{self._where} refuses the result for good: {answer.text}")
+            raise ReplyRefused(f"{self._where} refuses the result for good: {self._said(answer)}")
         if answer.status in (400, 413, 415):
             raise ReplyRefused(
-                f"{self._where} refuses the form of the result ({answer.status} {answer.text}); is it larger"
-                " than the server, or a proxy before it, accepts?"
+                f"{self._where} refuses the form of the result ({answer.status} {self._said(answer)}); is it"
+                " larger than the server, or a proxy before it, accepts?"
             )
         if answer.status == 409 or answer.status >= 500 or answer.status == 200:
             raise ReplyUncertain(
-                f"{self._where} answered a result with {answer.status} {answer.text}: it may have been"
+                f"{self._where} answered a result with {answer.status} {self._said(answer)}: it may have been"
                 " accepted (the LMS says so to what it has already), or rolled back; send it again later"
             )
         raise self._general(answer)
@@ -217,7 +217,9 @@ class XQueueClient:
             try:
                 return int(str(answer.content))
             except ValueError:
-                raise ServerError(f"{self._where} took a submission and answered: {answer.text}") from None
+                raise ServerError(
+                    f"{self._where} took a submission and answered: {self._said(answer)}"
+                ) from None
         if answer.meaning is Meaning.NO and answer.text.endswith("not found"):
             raise self._unknown_queue(queue, answer)
         if answer.meaning is Meaning.NOT_FOUND:
@@ -382,11 +384,15 @@ class XQueueClient:
             raise self._pausing(
                 LoginRefused(
                     f"{self._where} refuses the login of user {printable(self._access.username)}:"
-                    f" {answer.text}; check {self._setting('username')} and its password"
+                    f" {self._said(answer)}; check {self._setting('username')} and its password"
                 )
             )
         if answer.meaning in _OUTSIDE or answer.meaning is Meaning.NOT_PERMITTED:
-            raise self._pausing(LoginRefused(f"{self._where} refuses to let anybody log in: {answer.text}"))
+            raise self._pausing(
+                LoginRefused(
+                    f"{self._where} lets nobody log in: {answer.status} {self._said(answer)}".strip()
+                )
+            )
         raise self._general(answer)
 
     def _check_pause(self) -> None:
@@ -405,12 +411,12 @@ class XQueueClient:
         if answer.meaning is Meaning.DENIED:
             return NotPermitted(
                 f"{self._where} lets user {printable(self._access.username)} log in and then refuses"
-                f" ({answer.text}); on the LMS the user must be in the group xqueue"
+                f" ({self._said(answer)}); on the LMS the user must be in the group xqueue"
             )
         if answer.meaning is Meaning.CSRF:
             return SessionNotKept(
-                f"{self._where} refuses our CSRF token straight after the login ({answer.text}); the host of"
-                f" {self._setting('url')} must be the server's own or in its CSRF_TRUSTED_ORIGINS"
+                f"{self._where} refuses our CSRF token straight after the login ({self._said(answer)}); the"
+                f" host of {self._setting('url')} must be the server's own or in its CSRF_TRUSTED_ORIGINS"
             )
         return SessionNotKept(
             f"{self._where} lets user {printable(self._access.username)} log in and then does not know the"
@@ -437,12 +443,21 @@ class XQueueClient:
 
     # -- Saying no -------------------------------------------------------------------------------------------
 
+    def _said(self, answer: Answer) -> str:
+        """The server's own words for a message: some pages show what was posted, passwords too."""
+        text = answer.text
+        for secret in (self._access.password, (self._access.basic_auth or ("", ""))[1]):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
     def _setting(self, key: str) -> str:
         return f"servers.{self._access.name}.{key}"
 
     def _unknown_queue(self, queue: str, answer: Answer) -> UnknownQueue:
         return UnknownQueue(
-            f"{self._where} has no queue {printable(queue)} ({answer.text}); check the names under [queues]"
+            f"{self._where} has no queue {printable(queue)} ({self._said(answer)}); check the names"
+            " under [queues]"
         )
 
     def _unreachable(self, error: ExchangeFailed) -> QueueError:
@@ -457,7 +472,7 @@ class XQueueClient:
 
     def _general(self, answer: Answer) -> QueueError:
         """The error for an answer that no verb expects."""
-        words = f"{answer.status} {answer.text}".strip()
+        words = f"{answer.status} {self._said(answer)}".strip()
         match answer.meaning:
             case Meaning.NOT_PERMITTED:
                 return NotPermitted(

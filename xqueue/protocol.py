@@ -54,6 +54,9 @@ MAX_RESPONSE_CHARS = 4 * 1024 * 1024
 MAX_REPLY_BYTES = 2_000_000
 """Largest reply, header and body, urlencoded: both servers cut off at 2.5 MiB (2,621,440) of form as sent."""
 
+MAX_SCORE = 1_000_000
+"""Largest score: points of a problem, and a 32-bit column on the LMS's side."""
+
 MAX_FILES = 100
 """Most files of one submission; the LMS itself lets a learner upload 20."""
 
@@ -443,8 +446,8 @@ def _score(score: object) -> int | float:
         raise ProtocolError(f"score must be a number, not {_kind(score)}")
     if score in (0, 1):  # True, 0.0 and -0.0 too
         return int(score)
-    if not math.isfinite(score) or score < 0:
-        raise ProtocolError("score must be finite and not negative")
+    if not 0 <= score <= MAX_SCORE:  # not a number either
+        raise ProtocolError("score must be finite, not negative and no more than a million")
     return score
 
 

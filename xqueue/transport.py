@@ -239,7 +239,7 @@ def _failed(error: BaseException) -> ExchangeFailed:
     for cause in chain:
         if isinstance(cause, socket.gaierror):
             return ExchangeFailed(Stage.CONNECT, "its name is not known")
-    if any(isinstance(c, TimeoutError | urllib3.exceptions.TimeoutError | requests.Timeout) for c in chain):
+    if any(isinstance(c, TimeoutError | requests.ReadTimeout | requests.ConnectTimeout) for c in chain):
         if connecting:
             return ExchangeFailed(stage, "no connection in time")
         return ExchangeFailed(Stage.TIMEOUT, "no complete answer in time")
