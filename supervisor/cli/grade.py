@@ -237,11 +237,16 @@ def _python_files(folder: Path, problems: list[str]) -> list[str]:
 
 
 def message(judgement: Judgement) -> str:
-    """One line: what kept it from being graded, or the end of the first error shown to the learner."""
-    if judgement.verdict is Verdict.UNGRADED:
-        return plain(" ".join(judgement.detail.split()))
-    lines = [line for line in (*judgement.errors[:1],) for line in line.strip().splitlines() if line.strip()]
-    return plain(lines[-1].strip()) if lines else ""
+    """One line: what kept it from being graded, or the end of the first error shown to the learner.
+
+    The end, because that is where a traceback names the exception.
+    """
+    ungraded = judgement.verdict is Verdict.UNGRADED
+    text = judgement.detail if ungraded else next(iter(judgement.errors), "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if ungraded and len(lines) > 1:
+        return plain(f"{lines[0]} … {lines[-1]}")
+    return plain(lines[-1]) if lines else ""
 
 
 def as_record(graded: Graded, details: bool) -> dict[str, Any]:
@@ -326,6 +331,17 @@ def _indented(text: str, indent: str) -> Iterator[str]:
         yield indent + plain(line)
     if len(lines) > _MOST_LINES:
         yield f"{indent}… {len(lines) - _MOST_LINES} more lines"
+
+
+def by_reason(lost: Iterable[Graded]) -> dict[str, list[str]]:
+    """Whose fault it is and why -> the submissions that it kept from being graded."""
+    found: dict[str, list[str]] = {}
+    for item in lost:
+        judgement = item.judgement
+        whose = "the grader's fault" if judgement.blame is Blame.COURSE else "this machine's fault"
+        reason = f"{whose}, {judgement.cause.value}: {message(judgement)}"
+        found.setdefault(reason, []).append(item.submission)
+    return found
 
 
 def totals(graded: Sequence[Graded], seconds: float) -> str:
@@ -513,11 +529,10 @@ def grade(
             click.echo(f"  {mend}", err=True)
         sys.exit(EXIT_ISOLATION)
     lost = [item for item in done if item.judgement.verdict is Verdict.UNGRADED]
-    for item in lost:
-        judgement = item.judgement
-        whose = "the grader's fault" if judgement.blame is Blame.COURSE else "this machine's fault"
-        said = f"{plain(item.submission)}: {whose}, {judgement.cause.value}: {message(judgement)}"
-        click.echo(f"could not be graded: {said}", err=True)
+    for reason, names in by_reason(lost).items():
+        click.echo(f"could not be graded: {reason}", err=True)
+        for submission in names:
+            click.echo(f"  {plain(submission)}", err=True)
     sys.exit(EXIT_UNGRADED if lost else 0)
 
 
