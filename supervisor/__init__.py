@@ -1,3 +1,3 @@
-"""The service: configuration, the arbiter and its workers, journal, delivery, status, and the command line."""
+"""The service: configuration, arbiter and workers, journal, delivery, status, and the command line."""
 
 __version__ = "0.1.0"
