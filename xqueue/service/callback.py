@@ -71,7 +71,9 @@ class _Origin:
 class Schedule:
     """Which result is to be tried when. No clock, no threads, no I/O; times are unix seconds."""
 
-    def __init__(self, *, first_s: float, max_silent_s: float) -> None:
+    def __init__(self, *, first_s: float, max_silent_s: float, per_origin: int) -> None:
+        """`per_origin` results of one origin are in flight at most: fewer than there are threads."""
+        self._per_origin = per_origin
         self._first_s = first_s
         self._max_silent_s = max_silent_s
         self._origins: dict[str, _Origin] = {}
@@ -113,7 +115,7 @@ class Schedule:
         return min(times, default=None)
 
     def _ready_at(self, at: _Origin) -> float | None:
-        if not at.due or (at.silent and at.in_flight):
+        if not at.due or at.in_flight >= (1 if at.silent else self._per_origin):
             return None
         return max(at.due[0][0], at.not_before)
 
@@ -125,7 +127,11 @@ class Callbacks:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self._schedule = Schedule(first_s=settings.first_retry_s, max_silent_s=settings.max_host_retry_s)
+        self._schedule = Schedule(
+            first_s=settings.first_retry_s,
+            max_silent_s=settings.max_host_retry_s,
+            per_origin=max(1, settings.threads - 1),  # one LMS that hangs does not take all of them
+        )
         self._changed = threading.Condition()
         self._stopping = False
         self._threads: list[threading.Thread] = []
