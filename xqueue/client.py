@@ -46,6 +46,7 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 
 LOGIN_PAUSE_S = 30.0
 LOGIN_PAUSE_CEILING_S = 900.0
+AT_ONCE_S = 1.0
 MAX_FILE_REDIRECTS = 3
 
 _TOKEN_COOKIES = ("csrftoken", "edx-csrftoken")
@@ -57,7 +58,7 @@ class XQueueClient:
 
     Args:
         access: where it is and how to get in.
-        clock: seconds that never go back; only spaces logins out.
+        clock: seconds that never go back; spaces logins out and tells a connection that broke at once.
 
     Raises:
         Misconfigured: the URL or the CA file cannot be right.
@@ -261,17 +262,16 @@ class XQueueClient:
     # -- One call --------------------------------------------------------------------------------------------
 
     def _call(self, verb: str, queue: str) -> Answer:
-        """A GET about a queue. A reset connection is tried once more: idle ones are closed by the server."""
-        try:
-            return self._outside_once(lambda: self._get(verb, queue), self._access.pull_timeout_s)
-        except ExchangeFailed as error:
-            failed = error
-        if failed.stage is Stage.BROKEN:
+        """A GET about a queue, once more if the connection broke at once: servers close idle ones."""
+        start = self._clock()
+        for last in (False, True):
             try:
                 return self._outside_once(lambda: self._get(verb, queue), self._access.pull_timeout_s)
             except ExchangeFailed as error:
-                failed = error
-        raise self._unreachable(failed)
+                broke_at_once = error.stage is Stage.BROKEN and self._clock() - start < AT_ONCE_S
+                if last or not broke_at_once:
+                    raise self._unreachable(error) from None
+        raise AssertionError("unreachable: the second try returns or raises")
 
     def _outside_once(self, build: Callable[[], requests.PreparedRequest], timeout_s: float) -> Answer:
         """Send; if that finds us outside, log in and send again.

@@ -104,6 +104,13 @@ class Server:
         self.seen: list[Seen] = []
         self.connections = 0
         self._stopping = threading.Event()
+        self._closed = 0
+        self._change = threading.Condition()
+
+    def wait_closed(self, connections: int) -> None:
+        """Wait until so many connections have been closed from this side."""
+        with self._change:
+            assert self._change.wait_for(lambda: self._closed >= connections, timeout=10)
 
     def __enter__(self) -> Server:
         outer = self
@@ -152,6 +159,9 @@ class Server:
             def shutdown_request(self, request: socket.socket) -> None:
                 # Without the polite shutdown() of the standard library, so that a reset stays one.
                 request.close()
+                with outer._change:
+                    outer._closed += 1
+                    outer._change.notify_all()
 
         self._server = Threads(("127.0.0.1", 0), Http)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -426,8 +426,9 @@ def test_an_idle_connection_that_the_server_closed_is_no_error_for_a_put(connect
 
     with Server(legacy(then)) as server:
         client = connect(server.url)
-        for _ in range(3):
+        for number in range(1, 4):
             client.put_result(HEADER, BODY)
+            server.wait_closed(number)
         assert server.connections == 3
 
 

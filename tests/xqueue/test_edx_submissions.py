@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import requests
 
 from tests.xqueue.real.lab_process import Lab
+from tests.xqueue.servers import Seen, Server, answer
 from xqueue.client import Dialect, XQueueClient
 from xqueue.errors import (
     FileUnavailable,
@@ -25,6 +29,7 @@ from xqueue.protocol import Reply, Submission, encode_reply
 
 Connect = Callable[..., XQueueClient]
 
+TLS = Path(__file__).with_name("tls")
 GOOD = encode_reply(Reply(True, 1, "<div>well done</div>"))
 _names = itertools.count()
 
@@ -280,6 +285,35 @@ def test_a_session_cookie_that_does_not_come_back_is_named_without_a_login_storm
     lab.control("switch")
     now[0] = 31.0
     assert client.get_submission(queue) is None
+
+
+def test_https_in_front_with_secure_cookies_and_the_referer_that_django_then_wants(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    lab.control("switch", cookie_secure=True)
+
+    def forward(seen: Seen) -> bytes:
+        with requests.Session() as session:
+            session.trust_env = False
+            headers = {**seen.headers, "x-forwarded-proto": "https"}
+            reply = session.request(
+                seen.method,
+                lab.url + seen.path,
+                headers=headers,
+                data=seen.body,
+                allow_redirects=False,
+                timeout=20,
+            )
+            cookies = [f"Set-Cookie: {line}" for line in reply.raw.headers.getlist("set-cookie")]
+            return answer(reply.content, reply.status_code, *cookies, kind=reply.headers["Content-Type"])
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    with Server(forward, context) as proxy:
+        client = connect(proxy.url, verify=str(TLS / "cert.pem"))
+        client.put_result(pull(client, queue).header, GOOD)
+    assert lab.control("state", submission=number)["status"] == "retired"
 
 
 def test_the_length_of_a_queue_is_not_to_be_had_and_not_asked_for_twice(
