@@ -61,8 +61,8 @@ log = logging.getLogger(__name__)
 
 PUBLISH_S: Final = 2.0
 """The status document is written this often while things happen."""
-AGE_S: Final = 10.0
-"""And this often when nothing does; health judges by its age."""
+AGE_S: Final = 8.0
+"""And this often when nothing does but polls of empty queues; health judges by its age."""
 STALL_S: Final = 2.0
 """The loop woke so much later than it meant to: the machine slept, or this process was stopped."""
 
@@ -222,6 +222,9 @@ class Arbiter:
             key.data()
         now = self._clock()
         for place in self._places:
+            deadline = place.machine.deadline
+            if deadline is None or now < deadline:
+                continue
             merciful = now < self._mercy_until and place.machine.state is not SlotState.DRAINING
             if not (merciful and place.machine.alive):
                 self._step(place, slot.Tick())
@@ -311,6 +314,7 @@ class Arbiter:
                     self._poll_ended(place, how, now)
                     if how is Poll.EMPTY:
                         self._succeeded(place)
+                        continue  # for an empty poll the document is not written sooner
                 case Delivered():
                     self._succeeded(place)
                 case Trouble():
@@ -417,7 +421,6 @@ class Arbiter:
                     self._pacers[queue] = pacer.grant(self._pacers[queue], place.owner)
                     self._ledger.granted(queue, self._wall())
                     self._step(place, slot.Asked())
-                    self._dirty = True
 
     # -- publish -----------------------------------------------------------------------------------------
 

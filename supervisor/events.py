@@ -146,6 +146,12 @@ def short(text: str) -> str:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
+def brief(detail: str) -> str:
+    """A detail of many lines (a traceback) as one: its first and its last line say the most."""
+    lines = [line.strip() for line in detail.splitlines() if line.strip()]
+    return short(" … ".join([lines[0], lines[-1]]) if len(lines) > 1 else detail)
+
+
 def send(sock: socket.socket, message: Word | Order) -> bool:
     """Send one message. False: the other side does not read and its buffer is full (non-blocking end only).
 

@@ -37,6 +37,7 @@ from supervisor.events import (
     Polled,
     Received,
     Trouble,
+    brief,
     short,
 )
 from supervisor.heartbeat import IDLE_S, Voice
@@ -57,6 +58,8 @@ MOST_BACKLOG: Final = 100
 """With so many open rows of a queue its polling stops until some are delivered."""
 GRADE_BACKOFF: Final = Backoff(first_s=2.0, ceiling_s=60.0, factor=3.0)
 JOURNAL_BACKOFF: Final = Backoff(first_s=2.0, ceiling_s=20.0)
+MAX_DETAIL: Final = 8000
+"""Characters of a dead letter's reason that the journal keeps; the status and the log get one line."""
 PURGE_S: Final = 3600.0
 
 
@@ -184,6 +187,7 @@ class Worker:
             except JournalError as error:
                 # Nothing is pulled until the disk is well again.
                 failures += 1
+                self._stirred = True
                 log.error("journal failed", extra={"cause": "HOST", "why": str(error)})
                 self._lose_grant()
                 self._voice.trouble(Trouble(Cause.HOST, short(str(error))))
@@ -201,16 +205,24 @@ class Worker:
 
     def _turn(self) -> None:
         while self._voice.inherited:
+            self._stirred = True
             self._journal.release(self._voice.inherited[-1])
             self._voice.inherited.pop()
         if self._voice.granted:
             self._poll()
+        elif self._asleep():
+            self._wait()
+            return
         elif self._outbox.flush() or self._left_behind():
             self._stirred = True
         else:
             self._wait()
             return
         self._voice.listen(0.0)
+
+    def _asleep(self) -> bool:
+        """There is nothing of ours in the journal: an idle queue costs no query."""
+        return not self._stirred and not self._told.count
 
     # -- 1. the poll -------------------------------------------------------------------------------------
 
@@ -241,6 +253,7 @@ class Worker:
 
     def _receive(self, pulled: Submission) -> tuple[Row | None, Poll]:
         """Into the journal: (the row if it is ours to grade, how the poll counts)."""
+        self._stirred = True
         receipt, row = self._journal.receive(pulled, self._wall(), self._queue.processing_delay_s / 4)
         self._voice.happened(Received(again=receipt is not Receipt.NEW))
         match receipt:
@@ -320,11 +333,12 @@ class Worker:
         else:
             wait = GRADE_BACKOFF.delay(row.attempts, self._dice())
             self._journal.postpone(row.id, self._wall() + wait, judgement.detail)
-            message = f"a grading failed and is tried again: {judgement.detail}"
+            message = f"a grading failed and is tried again: {brief(judgement.detail)}"
             self._voice.trouble(Trouble(judgement.cause, short(message)))
             fields = {"submission": row.submission_id, "attempt": row.attempts}
             log.warning(
-                "attempt failed", extra={**fields, "cause": judgement.cause.value, "why": judgement.detail}
+                "attempt failed",
+                extra={**fields, "cause": judgement.cause.value, "why": brief(judgement.detail)},
             )
 
     def _work(self, row: Row) -> Work:
@@ -357,8 +371,15 @@ class Worker:
         """Store the reply; from here on the row is the outbox's."""
         body = self._bench.reply(work, judgement)
         ours = judgement.blame is not Blame.LEARNER
-        why = short(judgement.detail or "no reason was given") if ours else None
-        mark = Mark(judgement.verdict, judgement.blame, judgement.cause, judgement.grader, why)
+        detail = judgement.detail[:MAX_DETAIL] or "no reason was given"
+        why = brief(detail) if ours else None
+        mark = Mark(
+            judgement.verdict,
+            judgement.blame,
+            judgement.cause,
+            judgement.grader,
+            detail if ours else None,
+        )
         self._journal.record(row.id, body, mark, self._wall())
         if judgement.blame is not Blame.SERVICE:
             self._voice.well()
@@ -393,18 +414,17 @@ class Worker:
 
     def _wait(self) -> None:
         self._purge()
-        backlog = self._journal.backlog()
-        told = Backlog(backlog.count, backlog.oldest_at)
-        if told != self._told or self._stirred:
-            self._voice.happened(told)
-            self._told, self._stirred = told, False
-        timeout_s = IDLE_S - 5.0
-        due_at = self._journal.next_due_at()
+        timeout_s, due_at = IDLE_S - 5.0, None
+        if not self._asleep():
+            backlog = self._journal.backlog()
+            self._told, self._stirred = Backlog(backlog.count, backlog.oldest_at), False
+            self._voice.happened(self._told)
+            due_at = self._journal.next_due_at()
         if due_at is not None:
             timeout_s = min(
                 timeout_s, max(due_at - self._wall(), self._outbox.held_until - self._clock(), 0.05)
             )
-        full = backlog.count >= MOST_BACKLOG
+        full = self._told.count >= MOST_BACKLOG
         self._voice.say(Phase.IDLE, IDLE_S, wants_turn=not full)
         self._voice.listen(timeout_s)
 
