@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,17 @@ class Interpreter:
 def default() -> str:
     """The interpreter that runs us, without its virtualenv."""
     base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    return str(base) if base.exists() else os.path.realpath(sys.executable)
+    return os.path.realpath(base if base.exists() else sys.executable)
+
+
+def _ours() -> Interpreter:
+    """The default one: we are it, so there is nobody to ask (30 ms less)."""
+    base = {"platbase": sys.base_exec_prefix, "installed_platbase": sys.base_exec_prefix}
+    paths = [default(), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib", vars=base)]
+    libraries = sysconfig.get_config_var("LIBDIR")
+    if sysconfig.get_config_var("Py_ENABLE_SHARED") and libraries and sys.base_prefix != "/usr":
+        paths.append(libraries)
+    return Interpreter(paths[0], sys.version_info[:3], tuple(dict.fromkeys(paths)))
 
 
 def _links(path: str) -> list[str]:
@@ -59,7 +70,9 @@ def examine(path: str) -> Interpreter:
     Raises:
         SandboxUnavailable: it cannot be started, or is no CPython >= 3.8.
     """
-    command = [path or default(), "-I", "-c", ASK]
+    if not path:
+        return _ours()
+    command = [path, "-I", "-c", ASK]
     try:
         run = subprocess.run(command, capture_output=True, timeout=30, check=True, env={"LANG": "C.UTF-8"})
         told = json.loads(run.stdout)

@@ -89,10 +89,6 @@ class Jail:
         if self._control is not None:
             return
         python = interpreter.examine(self.profile.interpreter)
-        try:
-            program = seccomp.program()
-        except OSError as error:
-            raise SandboxUnavailable(f"seccomp: libseccomp cannot compile the filter: {error}") from None
         ours, theirs = socket.socketpair()
         launcher = None
         try:
@@ -110,6 +106,7 @@ class Jail:
                     "gid": UID_BASE + self.slot % UID_SPAN,
                 }
             )
+            program = _filter()  # takes as long as the launcher: meanwhile
             head, _ = self._receive(START_S)
             if "pid" not in head:
                 raise _launch_error(head)
@@ -329,6 +326,13 @@ def _start_launcher(control: socket.socket) -> subprocess.Popen[bytes]:
         pass_fds=[control.fileno()],
         env={"LANG": "C.UTF-8"},
     )
+
+
+def _filter() -> bytes:
+    try:
+        return seccomp.program()
+    except OSError as error:
+        raise SandboxUnavailable(f"seccomp: libseccomp cannot compile the filter: {error}") from None
 
 
 def _reap(launcher: subprocess.Popen[bytes]) -> None:
