@@ -197,10 +197,10 @@ class Arbiter:
         spawn.freeze()
         with self._signals() as pipe:
             self._selector.register(pipe, selectors.EVENT_READ, lambda: self._on_signals(pipe))
-            for place in self._places:
-                self._step(place, slot.Start())
-            self._publish(self._clock(), must=True)
+            self._publish(self._clock(), must=True)  # and see that it can be written, before anybody is born
             try:
+                for place in self._places:
+                    self._step(place, slot.Start())
                 while not self._finished():
                     self._turn()
             finally:
@@ -425,7 +425,8 @@ class Arbiter:
     # -- publish -----------------------------------------------------------------------------------------
 
     def _publish(self, now: float, *, must: bool = False) -> None:
-        starting = any(place.machine.state is SlotState.STARTING for place in self._places)
+        unready = (SlotState.STARTING, SlotState.STOPPED)
+        starting = any(place.machine.state in unready for place in self._places)
         if self._state is ServiceState.STARTING and not starting:
             self._state = ServiceState.RUNNING
             self._write_now = True

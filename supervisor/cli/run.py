@@ -34,7 +34,7 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG
 
 
 @click.command(
-    epilog="Signals: TERM or INT drains (finish what is in hand, at most drain_s), a second one ends "
+    epilog="Signals: TERM, INT or HUP drains (finish what is in hand, at most drain_s), a second one ends "
     "at once; USR2 writes the status now. "
     "Exit codes: 0 drained, 1 drained but workers had to be killed, 2 usage, 74 the state folder or the "
     "journal cannot be used, 75 runs already, 78 configuration.",
