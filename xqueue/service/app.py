@@ -195,11 +195,11 @@ async def put_result(service: Service, request: Request) -> Response:
     header = wire.read_put_header(form.fields.get("xqueue_header", ""))
     if reply is None or header is None:
         return _error(wire.BAD_REPLY)
-    result, pending = await run_in_threadpool(
+    result, letter = await run_in_threadpool(
         service.store.put, header.submission_id, header.submission_key, reply
     )
-    if pending is not None:
-        service.callbacks.add(pending)
+    if letter is not None:
+        service.callbacks.deliver(letter)
     match result:
         case Put.NO_SUBMISSION:
             return _error(wire.NO_SUBMISSION)
@@ -238,7 +238,9 @@ async def _submit(service: Service, form: Form) -> Response:
             return _error(wire.BAD_SUBMIT)
         await run_in_threadpool(service.store.add_queue, queue)
         service.queues.add(queue)
-    files = await run_in_threadpool(_keep_files, service.store.files_dir, form.files)
+    files: dict[str, str] = {}
+    if form.files:
+        files = await run_in_threadpool(_keep_files, service.store.files_dir, form.files)
     try:
         length = await run_in_threadpool(
             partial(

@@ -30,13 +30,19 @@ from typing import Final
 import requests
 
 from xqueue.service.settings import CallbackSettings, callback_problem, origin
-from xqueue.service.store import Letter, Pending, Store
+from xqueue.service.store import Letter, Store
 from xqueue.transport import ExchangeFailed, Stage, Transport
 
 _log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """An LMS's answer is read to its end, so that the connection can be used again; only its status counts."""
+
+MAX_FRESH: Final = 256
+"""Results held in memory for their first try; those of a longer backlog are read when their turn comes."""
+
+MAX_DONE: Final = 64
+"""Acknowledgements written down in one transaction, under load; at once when there is nothing else to do."""
 
 GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 
@@ -121,7 +127,7 @@ class Schedule:
 
 
 class Callbacks:
-    """The threads that deliver. `start`, then `add` after each stored result, then `stop`."""
+    """The threads that deliver. `start`, then `deliver` after each stored result, then `stop`."""
 
     def __init__(self, settings: CallbackSettings, store: Store, *, clock: Callable[[], float]) -> None:
         self._settings = settings
@@ -135,20 +141,24 @@ class Callbacks:
         self._changed = threading.Condition()
         self._stopping = False
         self._threads: list[threading.Thread] = []
+        self._fresh: dict[int, Letter] = {}  # just stored: need not be read again
+        self._done: list[int] = []  # acknowledged, and not yet written down
 
     def start(self) -> None:
         """Takes up what an earlier life left behind, and begins."""
         for pending in self._store.pending():
-            self.add(pending)
+            self._schedule.add(origin(pending.url), pending.submission_id, pending.due)
         for number in range(self._settings.threads):
             thread = threading.Thread(target=self._run, name=f"callback-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def add(self, pending: Pending) -> None:
-        """A result to deliver."""
+    def deliver(self, letter: Letter) -> None:
+        """A result that was just stored."""
         with self._changed:
-            self._schedule.add(origin(pending.url), pending.submission_id, pending.due)
+            if len(self._fresh) < MAX_FRESH:
+                self._fresh[letter.submission_id] = letter
+            self._schedule.add(origin(letter.url), letter.submission_id, self._clock())
             self._changed.notify()
 
     def stop(self) -> None:
@@ -161,6 +171,7 @@ class Callbacks:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(2 * self._settings.timeout_s + 1)
+        self._write_down()
 
     def _run(self) -> None:
         with contextlib.closing(self._transport()) as transport:
@@ -179,26 +190,45 @@ class Callbacks:
 
     def _next(self) -> tuple[str, int] | None:
         """Waits for something to deliver; None when it is time to stop."""
-        with self._changed:
-            while not self._stopping:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return None
                 now = self._clock()
                 taken = self._schedule.take(now)
-                if taken is not None:
+                if taken is not None and len(self._done) < MAX_DONE:
                     return taken
-                at = self._schedule.next_at()
-                # An hour at most: if the clock is set meanwhile, nothing waits for ever.
-                self._changed.wait(None if at is None else min(max(at - now, 0.001), 3600.0))
-        return None
+                if not self._done:
+                    at = self._schedule.next_at()
+                    # An hour at most: if the clock is set meanwhile, nothing waits for ever.
+                    self._changed.wait(None if at is None else min(max(at - now, 0.001), 3600.0))
+            self._write_down()
+            if taken is not None:
+                return taken
+
+    def _write_down(self) -> None:
+        with self._changed:
+            done, self._done = self._done, []
+        if not done:
+            return
+        try:
+            self._store.delivered(done)
+        except Exception:  # the edge of a thread; at worst they are delivered again after a restart
+            _log.exception("deliveries could not be written down", extra={"count": len(done)})
 
     def _deliver(self, transport: Transport, submission_id: int) -> tuple[Fate, float | None]:
         """One try, and when the next is due (None: never)."""
-        letter = self._store.letter(submission_id)
+        with self._changed:
+            letter = self._fresh.pop(submission_id, None)
+        if letter is None:
+            letter = self._store.letter(submission_id)
         if letter is None:
             return Fate.ACCEPTED, None
         fate, reason = self._post(transport, letter)
         match fate:
             case Fate.ACCEPTED:
-                self._store.delivered(submission_id)
+                with self._changed:
+                    self._done.append(submission_id)
                 return fate, None
             case Fate.UNREACHABLE:
                 told = {"lms": origin(letter.url), "reason": reason}
