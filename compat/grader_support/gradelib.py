@@ -1,12 +1,14 @@
-"""What course graders are written with: a Grader, its tests, preprocessors and checks of the learner's text.
+"""What a course's grader.py is written with: a grader, its tests, input checks and preprocessors.
 
-Runs in: child (and zygote, where it is preloaded). Stdlib only, any CPython >= 3.8. A test is a function of
-the learner's module that prints; what it prints for the learner is compared with what it prints for the
-staff's answer, in another process.
+Runs in: child (and zygote, where it is preloaded). Stdlib only, any CPython >= 3.8.
+
+A test is a function of the learner's module that prints. Nothing in here knows what is expected: the harness
+collects what is printed, for the answer and for the learner, and the two texts are compared elsewhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import linecache
@@ -22,8 +24,8 @@ TestFunction = Callable[[Any], Any]
 
 SUBMISSION_FILE = "submission.py"
 
-rand = random.Random(1)  # noqa: S311 - test data, not secrets
-"""Seeded alike for the staff's answer and the learner's; draw random test data from it."""
+rand = random.Random(0)  # noqa: S311 - nobody's secret
+"""Source of test data. Every pass seeds it before it loads the grader, the reference like the attempt."""
 
 
 def _(message: str) -> str:
@@ -32,23 +34,34 @@ def _(message: str) -> str:
 
 
 class EndTest(Exception):
-    """Raise it inside a test to end the test, with a message for the learner."""
+    """Ends the running test from inside. The learner reads the message, if there is one, below the output."""
 
-    # Every one ever made in this process: what swallowed it can be told from its traceback afterwards.
     made: List[EndTest] = []
+    """The first of those made during a test. The harness looks there for one that the learner's code kept."""
+
+    grader: Optional[Grader] = None
+    """The grader whose `end_test` raised and counted it; None if somebody raised it without."""
 
     def __init__(self, message: Optional[str] = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.shown = False  # its message is already in the test's output
-        EndTest.made.append(self)
+        super().__init__("" if message is None else message)
+        if len(EndTest.made) < _MOST_KEPT:
+            EndTest.made.append(self)
 
-    def __str__(self) -> str:
-        return "" if self.message is None else str(self.message)
+    def line(self) -> str:
+        """The message as a line of output; empty if there is none."""
+        message = str(self)
+        return "*** Error: {}\n".format(message) if message else ""
+
+
+_MOST_KEPT = 100  # each keeps its frames alive
 
 
 class Test:
-    """A test function with its descriptions. `compare`, if given, replaces `compare_results`."""
+    """One question to a program: a function that is given the learner's module, and prints.
+
+    The printed text is the result. Descriptions tell the learner what is tested; `compare(expected, actual)`
+    replaces the comparison of the two texts.
+    """
 
     __test__ = False
     hide_output = False
@@ -133,19 +146,22 @@ class Grader:
         return submission_str
 
     def end_test(self, message: str) -> None:
-        """End the test that calls it, with a message for the learner."""
-        self._end_tests += 1
-        print(_("*** Error: {0}").format(message))
+        """End the running test: print the message and raise `EndTest`, right through the learner's code.
+
+        Whoever catches it on the staff's side has to say so with `caught_end_test`.
+        """
         stop = EndTest(message)
-        stop.shown = True
+        stop.grader = self
+        self._end_tests += 1
+        print(stop.line(), end="")
         raise stop
 
     def caught_end_test(self) -> None:
-        """Say that an `end_test` was caught by who should catch it."""
+        """Take note that one of `end_test`'s exceptions arrived where it should."""
         self._end_tests -= 1
 
     def uncaught_end_tests(self) -> int:
-        """How many `end_test`s were swallowed on their way, by the learner's code."""
+        """How many never arrived: the learner's code kept them."""
         return self._end_tests
 
 
@@ -221,28 +237,44 @@ def capture_stdout() -> ContextManager[io.StringIO]:
     return graderutil.captured_stdout()
 
 
-def _exec_wrapped(submission_module: Any, environment: Optional[Dict[str, Any]]) -> Dict[str, Any]:
-    source = submission_module.submission_code
-    # The line numbers in tracebacks are those of the learner's own text, so show that text.
-    linecache.cache[SUBMISSION_FILE] = (len(source), None, source.splitlines(True), SUBMISSION_FILE)
-    space: Dict[str, Any] = {} if environment is None else environment
-    exec(compile(source, SUBMISSION_FILE, "exec", dont_inherit=True), space)
-    return space
+def _program(submission_module: Any) -> str:
+    """Text of the wrapped program, known to tracebacks from now on."""
+    text: str = submission_module.submission_code
+    # They would quote the line that wraps it otherwise.
+    linecache.cache[SUBMISSION_FILE] = (len(text), None, text.splitlines(True), SUBMISSION_FILE)
+    return text
+
+
+def _execute(submission_module: Any, environment: Optional[Dict[str, Any]]) -> Tuple[Dict[str, Any], str]:
+    """Run the wrapped program. Returns the names it leaves and what it printed.
+
+    If it raises, what it printed so far is printed, for the learner to see how far it came.
+    """
+    names = {} if environment is None else environment
+    # Compiled apart from this module, whose __future__ is not the learner's.
+    code = compile(_program(submission_module), SUBMISSION_FILE, "exec", dont_inherit=True)
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+    except BaseException:
+        print(printed.getvalue(), end="")
+        raise
+    return names, printed.getvalue()
 
 
 def exec_wrapped_code(
     environment: Optional[Dict[str, Any]] = None, post_process: Optional[Callable[[str], str]] = None
 ) -> TestFunction:
-    """Test function that runs the wrapped code in `environment` and prints what it printed.
+    """Test function that executes the wrapped program and prints what it printed, and a line's end.
 
-    `post_process` may change that text first. Needs the preprocessor `wrap_in_string`.
+    `environment` is what the program is executed in: it finds those names set, and leaves its own there. A
+    fresh one each time unless given. `post_process` is applied to the printed text.
     """
 
     def test_fn(submission_module: Any) -> None:
-        with capture_stdout() as out:
-            _exec_wrapped(submission_module, environment)
-        text = out.getvalue()
-        print(post_process(text) if post_process else text)
+        _names, text = _execute(submission_module, environment)
+        print(text if post_process is None else post_process(text))
 
     return test_fn
 
@@ -252,35 +284,37 @@ def exec_code_and_inspect_values(
     vars_to_inspect: Optional[Iterable[str]] = None,
     post_process: Optional[Callable[[str], str]] = None,
 ) -> TestFunction:
-    """Test function that runs the wrapped code and prints the values of `vars_to_inspect`, one a line.
+    """Test function that executes the wrapped program and prints the variables named, one on a line.
 
-    What the code itself prints is dropped. `post_process` may change the text of the values first.
+    What the program itself prints does not count. `post_process` is applied to the text of each value. A
+    variable that is not there is a NameError.
     """
-    names = list(vars_to_inspect or ())
+    wanted = tuple(vars_to_inspect or ())
 
     def test_fn(submission_module: Any) -> None:
-        with capture_stdout():
-            space = _exec_wrapped(submission_module, environment)
-        for name in names:
-            if name not in space:
+        names, _text = _execute(submission_module, environment)
+        for name in wanted:
+            if name not in names:
                 raise NameError("name {!r} is not defined".format(name))
-        text = "\n".join(str(space[name]) for name in names)
-        print(post_process(text) if post_process else text)
+            shown = str(names[name])
+            print(shown if post_process is None else post_process(shown))
 
     return test_fn
 
 
 def trace_wrapped_code(inspector: Any, error_msg: str) -> TestFunction:
-    """Test function that hands the wrapped code to `inspector` and prints `error_msg` per failed report.
+    """Test function that hands the wrapped program to `inspector`, which runs it and watches.
 
-    `inspector` is a context manager with `set_source(text)` and `inspect_dispatch()`, which yields reports.
+    The inspector is given the text by `set_source(text)`, and entered as a context manager; then its
+    `inspect_dispatch()` yields findings, and `error_msg` is printed for each that is false. What the
+    inspector prints itself counts too.
     """
 
     def test_fn(submission_module: Any) -> None:
-        inspector.set_source(submission_module.submission_code)
+        inspector.set_source(_program(submission_module))
         with inspector:
-            for report in inspector.inspect_dispatch():
-                if not report:
+            for fine in inspector.inspect_dispatch():
+                if not fine:
                     print(error_msg)
 
     return test_fn
@@ -362,11 +396,17 @@ def substring_occurs(
     error_msg: Optional[str] = None,
     ignore_spacing: bool = False,
 ) -> Check:
-    """`string` must occur as often as said. `ignore_spacing`: without any spaces, on both sides."""
+    """`string` must occur as often as said, comments and strings included; overlaps count once.
+
+    `ignore_spacing`: blanks do not matter, in the string and in the text. Tabs and line ends do.
+    """
+
+    def squeezed(text: str) -> str:
+        return text.replace(" ", "") if ignore_spacing else text
 
     def check(code: str) -> Optional[str]:
-        text, wanted = (code.replace(" ", ""), string.replace(" ", "")) if ignore_spacing else (code, string)
-        return _judge_count(string, text.count(wanted), at_least, at_most, exactly, error_msg)
+        found = squeezed(code).count(squeezed(string))
+        return _judge_count(string, found, at_least, at_most, exactly, error_msg)
 
     return check
 
@@ -379,9 +419,9 @@ def substring_occurs_if_condstring(
     exactly: Optional[int] = None,
     error_msg: Optional[str] = None,
 ) -> Check:
-    """As `substring_occurs`, but only where the text contains `condstring`."""
-    inner = substring_occurs(string, at_least, at_most, exactly, error_msg)
-    return lambda code: inner(code) if condstring in code else None
+    """Like `substring_occurs`, but only a text that contains `condstring` is checked."""
+    check = substring_occurs(string, at_least, at_most, exactly, error_msg)
+    return lambda code: check(code) if condstring in code else None
 
 
 def token_occurs(

@@ -27,7 +27,7 @@ import os
 import random
 import sys
 import types
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from grader_support import gradelib, graderutil  # type: ignore[import-not-found]
 
@@ -39,6 +39,7 @@ _compile, _exec, _isinstance, _len, _str, _type = compile, exec, isinstance, len
 _dumps, _loads = json.dumps, json.loads
 _StringIO = io.StringIO
 _getvalue = io.StringIO.getvalue
+_EndTest = gradelib.EndTest
 
 
 _ERRNO_HINTS = {
@@ -85,16 +86,8 @@ def attempt(request: bytes) -> bytes:
         module = _load_submission(asked["text"])
     except BaseException as error:  # whatever a module may raise, SystemExit included
         return _report({"outputs": [], "error": _trace(error), "hint": _hint(error), "interference": False})
-    outputs: List[str] = []
-    hint = ""
-    swallowed = False
-    for test in tests:
-        output, raised = _run_test(grader, test, module)
-        outputs.append(output)
-        hint = hint or _hint(raised)
-        swallowed = swallowed or _learner_swallowed_end_test()
-    swallowed = swallowed or grader.uncaught_end_tests() != 0
-    return _report({"outputs": outputs, "error": "", "hint": hint, "interference": swallowed})
+    ran = _run_tests(grader, tests, module)
+    return _report({"outputs": ran.outputs, "error": "", "hint": ran.hint, "interference": ran.swallowed})
 
 
 # The passes of staff code
@@ -143,10 +136,10 @@ def _reference(asked: Any) -> Dict[str, Any]:
         ]
     with _blame("answer"):
         module = _load_submission(text)
-    outputs = [_run_test(grader, test, module)[0] for test in tests]
-    if grader.uncaught_end_tests():
-        raise _StaffFailure("answer", "the answer swallowed an EndTest\n")
-    return {"tests": described, "outputs": outputs, "recipe": recipe}
+        ran = _run_tests(grader, tests, module)
+    if ran.swallowed:
+        raise _StaffFailure("answer", "The answer caught an EndTest.\n")
+    return {"tests": described, "outputs": ran.outputs, "recipe": recipe}
 
 
 def _compare(asked: Any) -> Dict[str, Any]:
@@ -235,39 +228,61 @@ def _set_language(lang: str, catalogue: str) -> None:
     builtins._ = translate  # type: ignore[attr-defined]
 
 
-# Running one test
+# Running the tests
 
 
-def _run_test(grader: Any, test: Any, module: Any) -> Any:
-    """What the test prints, its error included, and that error or None."""
-    collected = _StringIO()
+class _Ran(NamedTuple):
+    """What came of the tests: a text each, the first hint at a limit, whether an EndTest was swallowed."""
+
+    outputs: List[str]
+    hint: str
+    swallowed: bool
+
+
+def _run_tests(grader: Any, tests: List[Any], module: Any) -> _Ran:
+    outputs: List[str] = []
+    hint = ""
+    swallowed = False
+    for test in tests:
+        output, error = _run_test(test, module)
+        outputs.append(output)
+        hint = hint or _hint(error)
+        if isinstance(error, _EndTest) and error.grader is grader:
+            grader.caught_end_test()
+        swallowed = swallowed or any(_kept(stop) for stop in _EndTest.made if stop is not error)
+        _EndTest.made.clear()
+    return _Ran(outputs, hint, swallowed or grader.uncaught_end_tests() > 0)
+
+
+def _run_test(test: Any, module: Any) -> Tuple[str, Optional[BaseException]]:
+    """What the test printed, its exception included, and the exception."""
+    out = _StringIO()
     before = sys.stdout
-    sys.stdout = collected
-    shown = ""
-    raised: Optional[BaseException] = None
+    sys.stdout = out
+    error: Optional[BaseException] = None
+    ending = ""
     try:
         test(module)
-    except gradelib.EndTest as stop:
-        if stop.shown:
-            grader.caught_end_test()
-        else:
-            shown = gradelib._("*** Error: {0}").format(_plain(stop)) + "\n"
-        gradelib.EndTest.made[:] = [other for other in gradelib.EndTest.made if other is not stop]
-    except BaseException as error:
-        raised = error
-        shown = _trace(error)
+    except _EndTest as stop:
+        error, ending = stop, _plain(stop.line())
+    except BaseException as other:  # whatever a learner's program may raise
+        error, ending = other, _trace(other)
     finally:
         sys.stdout = before
-    return _plain(_getvalue(collected) + shown), raised
+    printed = "" if out.closed else _plain(_getvalue(out))
+    if isinstance(error, _EndTest) and ending in printed:
+        return printed, error  # end_test has printed it already
+    separator = "\n" if ending and printed and not printed.endswith("\n") else ""
+    return printed + separator + ending, error
 
 
-def _learner_swallowed_end_test() -> bool:
-    """Whether an EndTest ended in a frame that is neither the grader's nor gradelib's."""
-    for stop in gradelib.EndTest.made:
-        trace = stop.__traceback__
-        if trace is not None and trace.tb_frame.f_code.co_filename == SUBMISSION_FILE:
-            return True
-    return False
+def _kept(stop: BaseException) -> bool:
+    """Whether an exception came to rest in the learner's code.
+
+    The first entry of a traceback is the frame that it was caught in. The staff may catch its own.
+    """
+    trace = stop.__traceback__
+    return trace is not None and trace.tb_frame.f_code.co_filename == SUBMISSION_FILE
 
 
 # Texts
