@@ -260,6 +260,9 @@ def test_every_result_arrives_whatever_is_killed() -> None:
             assert time.monotonic() < deadline, (kills, len(lab.lms.delivered), lab.log("supervisor", 40))
             if sum(kills.values()) >= 24:
                 continue
+            # One has three attempts; what is killed at each of them rightly ends in the dead letters.
+            if any(row["state"] == "RECEIVED" and int(str(row["attempts"])) >= 2 for row in lab.rows()):
+                continue
             kind = next(kinds)
             if kind == "supervisor":
                 everyone = lab.supervisor().children(recursive=True)
