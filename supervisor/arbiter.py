@@ -63,7 +63,7 @@ PUBLISH_S: Final = 2.0
 """The status document is written this often while things happen."""
 AGE_S: Final = 8.0
 """And this often when nothing does but polls of empty queues; health judges by its age."""
-STALL_S: Final = 2.0
+STALL_S: Final = 0.5
 """The loop woke so much later than it meant to: the machine slept, or this process was stopped."""
 
 Now = Callable[[], float]
@@ -213,14 +213,16 @@ class Arbiter:
         began = self._clock()
         timeout = max(0.0, self._next_deadline(began) - began)
         ready = self._selector.select(timeout)
-        now = self._clock()
-        if now > began + timeout + STALL_S:
-            # Not the workers' fault: they may have been stopped with us (Ctrl-Z, a suspended machine).
-            self._mercy_until = now + self._plan.policy.grace_s
-            log.warning("the supervisor was stopped for a while", extra={"for_s": now - began})
         for key, _ in ready:
             key.data()
         now = self._clock()
+        policy = self._plan.policy
+        mercy_s = policy.grace_s + policy.answer_s
+        if now > began + timeout + STALL_S and now > self._mercy_until + mercy_s:
+            # Not the workers' fault: they may have been stopped with us (Ctrl-Z, a suspended machine). Not
+            # again and again, though: where the machine is always late, a hang must be found all the same.
+            self._mercy_until = now + mercy_s
+            log.warning("the supervisor was stopped for a while", extra={"for_s": now - began})
         for place in self._places:
             deadline = place.machine.deadline
             if deadline is None or now < deadline:

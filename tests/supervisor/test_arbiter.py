@@ -191,7 +191,7 @@ def test_a_stopped_and_continued_supervisor_kills_nobody(tmp_path: Path) -> None
             process.resume()
         polls = len(running.log("poll"))
         until(lambda: len(running.log("poll")) > polls + 6, "work to go on")
-        assert {running.slot(name).pid for name in ("a.0", "a.1")} == pids
+        assert {running.slot(name).pid for name in ("a.0", "a.1")} == pids, running.err()
 
 
 def test_systemd_is_told_and_its_watchdog_fed(tmp_path: Path) -> None:

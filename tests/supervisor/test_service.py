@@ -132,9 +132,9 @@ def test_a_submission_that_kills_its_workers_ends_in_the_dead_letters() -> None:
         for attempt in (1, 2, 3):
             until(lambda n=attempt: (rows := lab.rows()) and rows[0]["attempts"] == n, f"attempt {attempt}")
             slot = str(lab.rows()[0]["owner"]).partition("#")[0]
-            pid = until(lambda s=slot: pid_of(lab, s), "its worker in the status")
-            psutil.Process(pid).kill()
-            until(lambda p=pid: gone(psutil.Process(p)) if psutil.pid_exists(p) else True, "its death")
+            worker = until(lambda s=slot: grading(lab, s), "its worker in the status")
+            worker.kill()
+            until(lambda p=worker: gone(p), "its death")
         assert lab.lms.wait(1, 30) == 1
         assert not lab.lms.delivered["anna"].correct
         until(lambda: lab.rows()[0]["state"] == "DELIVERED", "the row to be closed")
@@ -143,11 +143,15 @@ def test_a_submission_that_kills_its_workers_ends_in_the_dead_letters() -> None:
         assert row["dead_at"] is not None and "3 times" in str(row["reason"])
 
 
-def pid_of(lab: Scene, slot: str) -> int | None:
-    """The process that sits in `slot` and grades, by a fresh status."""
+def grading(lab: Scene, slot: str) -> psutil.Process | None:
+    """The process that sits in `slot` and grades, if the status knows it by now."""
     lab.process("supervisor").send_signal(signal.SIGUSR2)
     slots = lab.status()["queues"][QUEUES[0]]["slots"]
-    return next((s["pid"] for s in slots if s["id"] == slot and s["phase"] == "grade"), None)
+    pid = next((s["pid"] for s in slots if s["id"] == slot and s["phase"] == "grade"), None)
+    try:
+        return None if pid is None or gone(found := psutil.Process(pid)) else found
+    except psutil.NoSuchProcess:  # its predecessor
+        return None
 
 
 def test_a_second_service_in_the_same_folder_is_refused() -> None:
