@@ -26,7 +26,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-import signal
 import struct
 import sys
 
@@ -41,7 +40,8 @@ READY = b"."
 FAILED = b"!"
 SCRATCH = "/home/learner"
 BUNDLE = "/course"
-BUNDLES = "/bundles"
+NO_BUNDLE = "none"
+"""Name of the empty folder among the bundles."""
 REPORT_FD = 3
 EXIT_SETUP = 70
 # What the entry point died of, in its own words. Code in here may claim these; whatever it claims, the blame
@@ -58,17 +58,20 @@ FIXED_LIMITS = (
     (resource.RLIMIT_NICE, 0),
     (resource.RLIMIT_RTPRIO, 0),
 )
+SCRATCH_BYTES = SCRATCH.encode()
+BUNDLE_BYTES = BUNDLE.encode()
+READ_ONLY = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
 STACK_BYTES = 8 * 1024 * 1024
 
 
 def lock_down(
     scratch_fd: int,
-    bundle: str | None,
+    bundle: bytes,
     limits: dict[str, int],
     pipes: tuple[int, int, int],
     null_fd: int,
     landlock_fd: int,
-    program: bytes,
+    seccomp: kernel.SeccompFilter,
 ) -> None:
     """Shut every door. Raises OSError (with the failing call in its message) if one does not shut.
 
@@ -85,15 +88,11 @@ def lock_down(
     # they are empty, and the filter refuses every call that could leave something in them for the next child.
     kernel.unshare(kernel.CLONE_NEWNS)
 
-    # scratch: the tmpfs that the zygote made for this child; bundle: this task's files and nobody else's
-    kernel.attach_mount(scratch_fd, SCRATCH.encode())
-    if bundle is not None:
-        source = ("%s/%s" % (BUNDLES, bundle)).encode()
-        target = BUNDLE.encode()
-        kernel.mount(source, target, None, kernel.MS_BIND)
-        readonly = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY
-        kernel.mount(None, target, None, readonly | kernel.MS_NOSUID | kernel.MS_NODEV)
-    kernel.umount(BUNDLES.encode(), kernel.MNT_DETACH)
+    # scratch: the tmpfs that the zygote made for this child. bundle: this task's folder is mounted over the
+    # folder of all bundles, which is out of reach from then on. (Covering is cheaper than unmounting.)
+    kernel.attach_mount(scratch_fd, SCRATCH_BYTES)
+    kernel.mount(bundle, BUNDLE_BYTES, None, kernel.MS_BIND)
+    kernel.mount(None, BUNDLE_BYTES, None, READ_ONLY)
     os.chdir(SCRATCH)
 
     # rlimits: soft = hard, so that nothing can be raised again
@@ -114,13 +113,13 @@ def lock_down(
 
     # capabilities: effective, permitted, inheritable (and with them ambient); the bounding set is empty since
     # the zygote's start. Not dumpable: nothing may attach, no core.
-    kernel.capset(0, 0, 0)
+    kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if landlock_fd >= 0:
         kernel.landlock_restrict_self(landlock_fd)
     kernel.close_range(REPORT_FD + 1, 0xFFFFFFFF)
-    kernel.set_seccomp_filter(program)
+    seccomp.install()
 
 
 def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...]) -> None:
@@ -134,10 +133,6 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...])
             text = "%d %s" % (number, error)
             os.write(REPORT_FD, FAILED + text.encode("utf-8", "replace")[:500])
             os._exit(EXIT_SETUP)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
-        if "random" in sys.modules:  # else every child would draw the same numbers
-            sys.modules["random"].seed()
         gc.enable()
         os.write(REPORT_FD, READY)
         report = entry(request)

@@ -299,14 +299,14 @@ class Jail:
                     raise SandboxError("a frame too large")
         return wire.decode(bytes(data[4:]))
 
-    def _shown(self, python: interpreter.Interpreter) -> list[tuple[str, str]]:
+    def _shown(self, python: interpreter.Interpreter) -> list[tuple[str, str, bool]]:
+        """(host path, path in the jail, whether to copy it) of what this profile needs to see."""
         here = Path(__file__).parent
-        ours = [(str(here / name), f"{mounts.LIBRARY}/sandbox/{name}") for name in IN_JAIL]
-        library = [
-            (str(path.resolve()), f"{mounts.LIBRARY}/{name}{'' if path.is_dir() else '.py'}")
-            for name, path in self.profile.library.items()
-        ]
-        return [(path, path) for path in python.paths] + ours + library
+        modules = {f"sandbox/{name}": here / name for name in IN_JAIL}
+        for name, path in self.profile.library.items():
+            modules[name if path.is_dir() else f"{name}.py"] = path.resolve()
+        copied = [(str(path), f"{mounts.LIBRARY}/{name}", True) for name, path in modules.items()]
+        return [(path, path, False) for path in python.paths] + copied
 
 
 IN_JAIL = ("__init__.py", "kernel.py", "wire.py", "child.py", "zygote.py")

@@ -12,6 +12,10 @@ import ctypes
 import os
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
+    from typing import Any
+
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -78,9 +82,34 @@ OLD_NUMBERS = {"x86_64": (56, 155, 126), "aarch64": (220, 41, 91), "riscv64": (2
 
 # PyDLL keeps the interpreter lock: every caller is a single-threaded process, and these calls do not block.
 _libc = ctypes.PyDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-_syscall = _libc.syscall
-_long = ctypes.c_long
+_int, _long, _ulong, _bytes = ctypes.c_int, ctypes.c_long, ctypes.c_ulong, ctypes.c_char_p
+
+
+def _function(name: str, *types: Any) -> Any:
+    """A libc function with its argument types; a fresh object each time, so that `syscall` can have many.
+
+    Declared once, here: what ctypes would otherwise find out at each call is pages that each child copies.
+    """
+    function = _libc[name]
+    function.restype = _long
+    function.argtypes = types
+    return function
+
+
+_unshare = _function("unshare", _int)
+_setns = _function("setns", _int, _int)
+_mount = _function("mount", _bytes, _bytes, _bytes, _ulong, _bytes)
+_umount2 = _function("umount2", _bytes, _int)
+_prctl = _function("prctl", _int, _ulong, _ulong, _ulong, _ulong)
+_plain = _function("syscall", _long, _long, _long, _long, _long, _long)
+_two_paths = _function("syscall", _long, _bytes, _bytes)
+_fsopen = _function("syscall", _long, _bytes, _int)
+_fsconfig = _function("syscall", _long, _int, _int, _bytes, _bytes, _int)
+_move_mount = _function("syscall", _long, _int, _bytes, _int, _bytes, _int)
+_mount_setattr = _function("syscall", _long, _int, _bytes, _int, _bytes, _long)
+_capset = _function("syscall", _long, _bytes, _bytes)
+_create_ruleset = _function("syscall", _long, _bytes, _long, _int)
+_add_rule = _function("syscall", _long, _int, _int, _bytes, _int)
 
 
 def _check(result: int, what: str) -> int:
@@ -90,42 +119,42 @@ def _check(result: int, what: str) -> int:
     return result
 
 
+_MACHINE = os.uname().machine
+
+
 def _old(index: int) -> int:
-    machine = os.uname().machine
-    if machine not in OLD_NUMBERS:
-        raise OSError(38, "no system call numbers known for the machine type " + machine)
-    return OLD_NUMBERS[machine][index]
+    if _MACHINE not in OLD_NUMBERS:
+        raise OSError(38, "no system call numbers known for the machine type " + _MACHINE)
+    return OLD_NUMBERS[_MACHINE][index]
 
 
 def unshare(flags: int) -> None:
-    _check(_libc.unshare(flags), "unshare(%#x)" % flags)
+    _check(_unshare(flags), "unshare(%#x)" % flags)
 
 
 def setns(fd: int, flags: int) -> None:
-    _check(_libc.setns(fd, flags), "setns")
+    _check(_setns(fd, flags), "setns")
 
 
 def mount(
     source: bytes | None, target: bytes, fstype: bytes | None, flags: int, options: bytes | None = None
 ) -> None:
-    _check(
-        _libc.mount(source, target, fstype, ctypes.c_ulong(flags), options), "mount " + os.fsdecode(target)
-    )
+    _check(_mount(source, target, fstype, flags, options), "mount " + os.fsdecode(target))
 
 
 def umount(target: bytes, flags: int = 0) -> None:
-    _check(_libc.umount2(target, flags), "umount " + os.fsdecode(target))
+    _check(_umount2(target, flags), "umount " + os.fsdecode(target))
 
 
 def pivot_root(new: bytes, old: bytes) -> None:
-    _check(_syscall(_long(_old(1)), new, old), "pivot_root")
+    _check(_two_paths(_old(1), new, old), "pivot_root")
 
 
 def mount_setattr(path: bytes, attributes: int, recursive: bool = True) -> None:
     """Set mount attributes (never clears one) on a mount and all below it. Linux >= 5.12."""
     attr = struct.pack("=QQQQ", attributes, 0, 0, 0)
     flags = AT_RECURSIVE if recursive else 0
-    result = _syscall(_long(SYS_MOUNT_SETATTR), _long(AT_FDCWD), path, _long(flags), attr, _long(len(attr)))
+    result = _mount_setattr(SYS_MOUNT_SETATTR, AT_FDCWD, path, flags, attr, len(attr))
     _check(result, "mount_setattr " + os.fsdecode(path))
 
 
@@ -135,65 +164,52 @@ def clone_as_sibling() -> int:
     Skips the interpreter's own fork handlers, so the child must exec soon and start no thread.
     """
     flags = CLONE_PARENT | 17  # SIGCHLD
-    zero = _long(0)
-    return _check(_syscall(_long(_old(0)), _long(flags), zero, zero, zero, zero), "clone")
+    return _check(_plain(_old(0), flags, 0, 0, 0, 0), "clone")
 
 
 def detached_tmpfs(options: dict[str, str]) -> int:
     """A tmpfs mounted nowhere yet, as a descriptor: whoever holds it can attach it and measure it."""
-    fs = _check(_syscall(_long(SYS_FSOPEN), b"tmpfs", _long(FSOPEN_CLOEXEC)), "fsopen tmpfs")
+    fs = _check(_fsopen(SYS_FSOPEN, b"tmpfs", FSOPEN_CLOEXEC), "fsopen tmpfs")
     try:
         for key, value in options.items():
-            _check(
-                _syscall(
-                    _long(SYS_FSCONFIG),
-                    _long(fs),
-                    _long(FSCONFIG_SET_STRING),
-                    key.encode(),
-                    value.encode(),
-                    _long(0),
-                ),
-                "fsconfig tmpfs " + key,
-            )
-        _check(
-            _syscall(_long(SYS_FSCONFIG), _long(fs), _long(FSCONFIG_CMD_CREATE), None, None, _long(0)),
-            "fsconfig tmpfs",
-        )
+            result = _fsconfig(SYS_FSCONFIG, fs, FSCONFIG_SET_STRING, key.encode(), value.encode(), 0)
+            _check(result, "fsconfig tmpfs " + key)
+        _check(_fsconfig(SYS_FSCONFIG, fs, FSCONFIG_CMD_CREATE, None, None, 0), "fsconfig tmpfs")
         attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
-        return _check(
-            _syscall(_long(SYS_FSMOUNT), _long(fs), _long(FSMOUNT_CLOEXEC), _long(attributes)),
-            "fsmount tmpfs",
-        )
+        return _check(_plain(SYS_FSMOUNT, fs, FSMOUNT_CLOEXEC, attributes, 0, 0), "fsmount tmpfs")
     finally:
         os.close(fs)
 
 
 def attach_mount(fd: int, target: bytes) -> None:
-    result = _syscall(
-        _long(SYS_MOVE_MOUNT), _long(fd), b"", _long(AT_FDCWD), target, _long(MOVE_MOUNT_F_EMPTY_PATH)
-    )
-    _check(result, "move_mount " + os.fsdecode(target))
+    result = _move_mount(SYS_MOVE_MOUNT, fd, b"", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH)
+    _check(result, "move_mount")
 
 
 def pidfd_open(pid: int) -> int:
-    return _check(_syscall(_long(SYS_PIDFD_OPEN), _long(pid), _long(0)), "pidfd_open")
+    return _check(_plain(SYS_PIDFD_OPEN, pid, 0, 0, 0, 0), "pidfd_open")
 
 
 def close_range(first: int, last: int) -> None:
     if first <= last:
-        _check(_syscall(_long(SYS_CLOSE_RANGE), _long(first), _long(last), _long(0)), "close_range")
+        _check(_plain(SYS_CLOSE_RANGE, first, last, 0, 0, 0), "close_range")
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
-    result = _libc.prctl(
-        option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(arg4), ctypes.c_ulong(arg5)
-    )
-    return _check(result, "prctl(%d)" % option)
+    return _check(_prctl(option, arg2, arg3, arg4, arg5), "prctl(%d)" % option)
+
+
+_CAPSET_HEADER = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+_CAPSET_NOTHING = bytes(24)
+
+
+def drop_capabilities() -> None:
+    """Empty the effective, permitted and inheritable sets, and with them the ambient one."""
+    _check(_capset(_old(2), _CAPSET_HEADER, _CAPSET_NOTHING), "capset")
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set this thread's capability sets (bit masks). See capset(2), _LINUX_CAPABILITY_VERSION_3."""
-    header = struct.pack("=Ii", 0x20080522, 0)
     low, high = 0xFFFFFFFF, 32
     data = struct.pack(
         "=6I",
@@ -204,43 +220,48 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         permitted >> high,
         inheritable >> high,
     )
-    _check(_syscall(_long(_old(2)), header, data), "capset")
+    _check(_capset(_old(2), _CAPSET_HEADER, data), "capset")
 
 
-def set_seccomp_filter(program: bytes) -> None:
-    """Install a compiled BPF program (an array of struct sock_filter). Needs no_new_privs."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog { unsigned short len; struct sock_filter *filter; }
-    fprog = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    holder = ctypes.create_string_buffer(fprog, len(fprog))
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(holder))
+class SeccompFilter:
+    """A compiled BPF program (an array of struct sock_filter), laid out in memory as the kernel wants it.
+
+    Made before the fork: what ctypes needs for it (a new array type) costs a child more than the call itself.
+    """
+
+    def __init__(self, program: bytes) -> None:
+        self._buffer = ctypes.create_string_buffer(program, len(program))
+        # struct sock_fprog { unsigned short len; struct sock_filter *filter; }
+        fprog = struct.pack("@HP", len(program) // 8, ctypes.addressof(self._buffer))
+        self._fprog = ctypes.create_string_buffer(fprog, len(fprog))
+        self._address = ctypes.addressof(self._fprog)
+
+    def install(self) -> None:
+        """For this thread and all that it starts; for good. Needs no_new_privs."""
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self._address)
 
 
 def landlock_abi() -> int:
     """The kernel's Landlock ABI version, 0 where it has none."""
-    result = _syscall(_long(SYS_LANDLOCK_CREATE_RULESET), None, _long(0), _long(1))
+    result: int = _create_ruleset(SYS_LANDLOCK_CREATE_RULESET, None, 0, 1)
     return result if result > 0 else 0
 
 
 def landlock_create_ruleset(fs: int, net: int, scoped: int, abi: int) -> int:
     attr = struct.pack("=QQQ", fs, net, scoped)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    return _check(
-        _syscall(_long(SYS_LANDLOCK_CREATE_RULESET), attr, _long(size), _long(0)), "landlock_create_ruleset"
-    )
+    result = _create_ruleset(SYS_LANDLOCK_CREATE_RULESET, attr, size, 0)
+    return _check(result, "landlock_create_ruleset")
 
 
 def landlock_add_path(ruleset: int, path: str, access: int) -> None:
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         attr = struct.pack("=Qi", access, fd)
-        _check(
-            _syscall(_long(SYS_LANDLOCK_ADD_RULE), _long(ruleset), _long(1), attr, _long(0)),
-            "landlock_add_rule " + path,
-        )
+        _check(_add_rule(SYS_LANDLOCK_ADD_RULE, ruleset, 1, attr, 0), "landlock_add_rule " + path)
     finally:
         os.close(fd)
 
 
 def landlock_restrict_self(ruleset: int) -> None:
-    _check(_syscall(_long(SYS_LANDLOCK_RESTRICT_SELF), _long(ruleset), _long(0)), "landlock_restrict_self")
+    _check(_plain(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0, 0, 0), "landlock_restrict_self")

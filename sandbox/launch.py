@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import kernel, landlock, mounts, namespaces, wire
-from sandbox.child import BUNDLES, SCRATCH
+from sandbox.child import BUNDLE, SCRATCH
 from sandbox.zygote import CONTROL_FD, LANDLOCK_FD, PIDNS_FD
 
 # What the zygote may do inside its own user namespace; children give up all of it.
@@ -60,8 +60,7 @@ ENVIRONMENT = {
 
 def launch(config: dict[str, Any]) -> None:
     """Build the jail, clone the zygote, and send its pid, as the worker sees it, and the layers in force."""
-    shown = [mounts.Show(source, target) for source, target in config["shown"]]
-    shown += [mounts.Show(path, path) for path in mounts.system_paths()]
+    shown = [mounts.Show(*item) for item in config["shown"]] + mounts.system_paths()
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     staging = (
         "/sys"  # any folder that exists and of which nothing is shown: only our own namespace sees the mount
@@ -77,7 +76,7 @@ def launch(config: dict[str, Any]) -> None:
         namespaces.enter_as_user()
         mounts.build_root(staging, shown)
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount(b"tmpfs", BUNDLES.encode(), b"tmpfs", flags, b"size=256m,nr_inodes=65536,mode=0755")
+    kernel.mount(b"tmpfs", BUNDLE.encode(), b"tmpfs", flags, b"size=256m,nr_inodes=65536,mode=0755")
     socket.sethostname("jail")
     parent = str(Path(SCRATCH).parent)
     landlock_fd, abi = landlock.ruleset("/", parent, mounts.DEVICES)

@@ -15,9 +15,9 @@ from sandbox import kernel
 LIBRARY = "/warden"
 """Inside the jail: where the profile's library folders appear; first on the zygote's import path."""
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-FOLDERS = ("home/learner", "course", "bundles", "warden", "dev", "etc")
-LINKS = {"box": "home/learner", "tmp": "home/learner"}
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+FOLDERS = ("home/learner", "course", "warden", "dev", "etc")
+LINKS = {"box": "home/learner", "tmp": "home/learner", "dev/random": "urandom"}
 FILES = {
     "etc/passwd": "learner:x:1000:1000:learner:/home/learner:/nonexistent\n",
     "etc/group": "learner:x:1000:\n",
@@ -28,10 +28,10 @@ FILES = {
 SYSTEM_PATHS = (
     "/lib64",
     "/usr/lib64",
-    "/etc/ld.so.cache",
     "/usr/share/zoneinfo",
     "/usr/lib/locale",
 )
+COPIED_PATHS = ("/etc/ld.so.cache",)
 MULTIARCH = {
     "x86_64": "x86_64-linux-gnu",
     "aarch64": "aarch64-linux-gnu",
@@ -41,17 +41,23 @@ MULTIARCH = {
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """A host path to be seen, read-only, at `target` in the jail."""
+    """A host path to be seen, read-only, at `target` in the jail.
+
+    A child copies the list of mounts and gives it back, so what is small is not bound but copied (`copy`).
+    """
 
     source: str
     target: str
+    copy: bool = False
 
 
-def system_paths() -> list[str]:
-    """The shared libraries of this system, as paths that exist."""
+def system_paths() -> list[Show]:
+    """The shared libraries of this system and what goes with them, as far as they exist."""
     machine = MULTIARCH.get(os.uname().machine, "")
     candidates = [*SYSTEM_PATHS, f"/usr/lib/{machine}", f"/lib/{machine}"]
-    return [path for path in candidates if Path(path).exists()]
+    found = [Show(path, path) for path in candidates]
+    found += [Show(path, path, copy=True) for path in COPIED_PATHS]
+    return [show for show in found if Path(show.source).exists()]
 
 
 def build_root(staging: str, shown: Sequence[Show]) -> None:
@@ -64,7 +70,7 @@ def build_root(staging: str, shown: Sequence[Show]) -> None:
     """
     kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount(
-        b"tmpfs", staging.encode(), b"tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, b"size=1m,mode=0755"
+        b"tmpfs", staging.encode(), b"tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, b"size=16m,mode=0755"
     )
     root = Path(staging)
     old_mask = os.umask(0o022)
@@ -108,10 +114,23 @@ def _show(root: Path, show: Show) -> None:
             resolved = source.resolve()
             return _show(root, Show(str(resolved), str(resolved)))
     inside = root / show.target[1:]
-    if inside.exists() and os.path.ismount(inside):
-        return None
-    _bind(source, inside)
+    if show.copy:
+        _copy(source, inside)
+    elif not (inside.exists() and os.path.ismount(inside)):
+        _bind(source, inside)
     return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A file, or a folder of Python modules with its sub-folders; links and caches are left out."""
+    if source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(source.iterdir()):
+            if not entry.is_symlink() and entry.name != "__pycache__":
+                _copy(entry, target / entry.name)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
 
 
 def _bind(source: Path, target: Path, device: bool = False) -> None:

@@ -46,16 +46,17 @@ class Zygote:
     """The state that outlives a task: the seccomp program, the descriptors, which bundles are laid out."""
 
     def __init__(self, program: bytes, landlock_fd: int) -> None:
-        self.program = program
+        self.seccomp = kernel.SeccompFilter(program)
         self.landlock_fd = landlock_fd
         self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        os.mkdir(os.path.join(child.BUNDLE, child.NO_BUNDLE), 0o755)
         self.entries: dict[str, Callable[[bytes], bytes]] = {}
 
     # -- bundles -----------------------------------------------------
 
     def lay_out(self, digest: str, names: list[str], contents: list[bytes]) -> None:
-        """Write a bundle's files below BUNDLES, where children of tasks that name it see it read-only."""
-        top = os.path.join(child.BUNDLES, digest)
+        """Write a bundle's files into a folder of their own; children of tasks that name it see only that."""
+        top = os.path.join(child.BUNDLE, digest)
         os.mkdir(top, 0o700)
         for name, content in zip(names, contents):
             path = os.path.normpath(os.path.join(top, name))
@@ -69,7 +70,7 @@ class Zygote:
     def forget(self, digest: str) -> None:
         import shutil
 
-        shutil.rmtree(os.path.join(child.BUNDLES, digest), ignore_errors=True)
+        shutil.rmtree(os.path.join(child.BUNDLE, digest), ignore_errors=True)
 
     # -- a task ------------------------------------------------------
 
@@ -103,12 +104,12 @@ class Zygote:
             }
             setup = (
                 scratch,
-                task.get("bundle"),
+                os.fsencode(os.path.join(child.BUNDLE, task.get("bundle") or child.NO_BUNDLE)),
                 rlimits,
                 tuple(writes),
                 self.null_fd,
                 self.landlock_fd,
-                self.program,
+                self.seccomp,
             )
             # "pid_for_children" still points at the namespace of the last child, which is dead: come home,
             # then ask for a new one. (A second unshare without this is EINVAL.)
