@@ -292,8 +292,11 @@ def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> F
     silent_s = now - well_at
     # A poll after the last good one that has not come back well: it failed, or it is in flight for too long.
     fails = queue.last_poll_at is not None and queue.last_poll_at > _or(queue.last_poll_ok_at, 0.0)
-    if fails and silent_s > limit.unreachable_s:
-        level = Level.CRITICAL if silent_s > limit.lost_s else Level.WARNING
+    # A network comes back by itself; a wrong password does not.
+    hopeless = queue.cause in ("AUTH", "CONFIG")
+    if fails and (hopeless or silent_s > limit.unreachable_s):
+        lost_s = limit.unreachable_s if hopeless else limit.lost_s
+        level = Level.CRITICAL if silent_s > lost_s else Level.WARNING
         return (
             level,
             f"polls fail{_why(queue.cause or 'QUEUE_UNREACHABLE', queue.message)}, {_since(well_at, now)}",

@@ -84,8 +84,13 @@ CONFIG = {"state": SlotState.FATAL, "cause": Cause.CONFIG, "message": "queues.de
         ({"last_poll_ok_at": NOW - 50}, Level.OK, "slots running"),
         ({"last_poll_ok_at": NOW - 90}, Level.WARNING, "queue demo: polls fail: QUEUE_UNREACHABLE, since"),
         (
-            {"last_poll_ok_at": NOW - 90, "cause": Cause.AUTH},
+            {"last_poll_ok_at": NOW - 9, "cause": Cause.AUTH},
             Level.WARNING,
+            "queue demo: polls fail: AUTH, since",
+        ),
+        (
+            {"last_poll_ok_at": NOW - 90, "cause": Cause.AUTH},
+            Level.CRITICAL,
             "queue demo: polls fail: AUTH, since",
         ),
         ({"last_poll_ok_at": NOW - 700}, Level.CRITICAL, "queue demo: polls fail"),
