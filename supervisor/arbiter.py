@@ -427,9 +427,7 @@ class Arbiter:
     # -- publish -----------------------------------------------------------------------------------------
 
     def _publish(self, now: float, *, must: bool = False) -> None:
-        unready = (SlotState.STARTING, SlotState.STOPPED)
-        starting = any(place.machine.state in unready for place in self._places)
-        if self._state is ServiceState.STARTING and not starting:
+        if self._state is ServiceState.STARTING and self._all_started():
             self._state = ServiceState.RUNNING
             self._write_now = True
             self._notifier.tell(READY="1", STATUS=f"{len(self._places)} workers")
@@ -446,6 +444,10 @@ class Arbiter:
             # Grading goes on; health sees the file's age.
             why = error.strerror or str(error)
             log.error("cannot write the status file", extra={"cause": "HOST", "why": why})
+
+    def _all_started(self) -> bool:
+        unready = (SlotState.STARTING, SlotState.STOPPED)
+        return not any(place.machine.state in unready for place in self._places)
 
     def document(self, now: float) -> Status:
         """The status document as of `now` (monotonic)."""

@@ -14,7 +14,7 @@ from typing import Final
 from graders.base import ClassHandler
 from graders.errors import CourseError
 from graders.feedback import Feedback
-from graders.model import Blame, Cause, Handler, Judgement, Verdict, Work
+from graders.model import Blame, Cause, Handler, Judgement, Result, Verdict, Work
 from graders.payload import parse_payload
 from graders.python import GradelibHandler, profile
 from sandbox.jail import Jail
@@ -136,19 +136,19 @@ class Bench:
             return Judgement(Verdict.UNGRADED, Blame.COURSE, Cause.CONFIG, 0.0, detail=detail)
         return judge.handler.grade(work, self._jails[judge.sandbox])
 
-    def reply(self, work: Work, judgement: Judgement) -> str:
-        """The reply to `work`, as xqueue_body."""
+    def reply(self, work: Work, judgement: Judgement, whole: bool = False) -> str:
+        """The reply to `work`, as xqueue_body. `whole`: no partial credit."""
         judge = self._choose(work.payload)
         result = (judge.feedback if judge else self._plain).render(judgement)
         try:
-            return encode_reply(Reply(result.correct, result.score, result.msg))
+            return encode_reply(Reply(result.correct, _mark(result, whole), result.msg))
         except ProtocolError as error:
             # The marks stand; the words cannot be sent.
             log.error("feedback not sendable", extra={"cause": "GRADER_BUG", "why": str(error)})
             plain = self._plain.render(
                 Judgement(judgement.verdict, judgement.blame, judgement.cause, judgement.score)
             )
-            return encode_reply(Reply(plain.correct, plain.score, plain.msg))
+            return encode_reply(Reply(plain.correct, _mark(plain, whole), plain.msg))
 
     def _choose(self, payload: str) -> _Judge | None:
         for judge in self._judges:
@@ -159,3 +159,7 @@ class Bench:
             if fnmatch.fnmatchcase(grader, judge.match):
                 return judge
         return None
+
+
+def _mark(result: Result, whole: bool) -> float:
+    return float(result.correct) if whole else result.score

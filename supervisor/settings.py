@@ -31,6 +31,14 @@ class LogStyle(StrEnum):
     AUTO = "auto"  # human on a terminal, JSON otherwise
 
 
+class PartialCredit(StrEnum):
+    """What becomes of a score between 0 and 1 on the wire."""
+
+    AUTO = "auto"  # as the server keeps it: KEEP on a legacy XQueue, NONE on the LMS's own
+    KEEP = "keep"  # sent as the fraction that it is
+    NONE = "none"  # 1 for a correct submission, else 0
+
+
 @dataclass(frozen=True, slots=True)
 class SecretRef:
     """Where a secret is, never the secret. Exactly one of `file` and `env` is set.
@@ -129,6 +137,7 @@ class Queue:
     poll_floor_s: float = 0.2
     poll_ceiling_s: float = 5.0
     processing_delay_s: float = 60.0
+    partial_credit: PartialCredit = PartialCredit.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,6 +564,13 @@ QUEUE: Final = (
         number(1, 86_400),
         60,
         "After so many seconds the server hands a submission to somebody else; must match the server's.",
+    ),
+    Setting(
+        "partial_credit",
+        choice(PartialCredit),
+        "auto",
+        "A score between 0 and 1 is sent as it is (keep) or as 0 (none). auto: keep on a legacy XQueue, none"
+        " on the LMS's own server, which rounds: on a problem of one point 0.6 would become full marks.",
     ),
 )
 

@@ -155,7 +155,8 @@ def step(
                 slot = replace(slot, deadline=by if slot.deadline is None else min(slot.deadline, by))
             return slot, ()
         case Succeeded():
-            if slot.alive and not slot.killed:
+            clean = not (slot.failures or slot.boot_deaths or slot.cause or slot.message)
+            if slot.alive and not slot.killed and not clean:
                 slot = replace(slot, failures=0, boot_deaths=(), cause=None, message="")
             return slot, ()
         case Exited():

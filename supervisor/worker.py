@@ -14,6 +14,7 @@ MAX_ATTEMPTS in all, then a neutral result and a dead letter.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import signal
@@ -45,18 +46,21 @@ from supervisor.journal import BUSY_S, DAY_S, FILE_NAME, Journal, JournalError, 
 from supervisor.judging import Bench
 from supervisor.pacer import Poll
 from supervisor.secrets import SecretError, read_secret
-from supervisor.settings import Config, Queue, Server
+from supervisor.settings import Config, PartialCredit, Queue, Server
 from supervisor.spawn import EXIT_CONFIG, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAILABLE, Main, Seat
+from xqueue.answer import Dialect
 from xqueue.client import ServerAccess, XQueueClient
 from xqueue.errors import FileRefused, FileUnavailable, Misconfigured, QueueError
 from xqueue.protocol import Submission, sanitise_file_names
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS: Final = 3
+MAX_ATTEMPTS: Final = 5
+"""With three, one that takes long ran out of them when children and zygotes were killed at random."""
 MOST_BACKLOG: Final = 100
 """With so many open rows of a queue its polling stops until some are delivered."""
-GRADE_BACKOFF: Final = Backoff(first_s=2.0, ceiling_s=60.0, factor=3.0)
+GRADE_BACKOFF: Final = Backoff(first_s=2.0, ceiling_s=16.0)
+"""2, 4, 8 and 16 s: all attempts together span about half a minute."""
 JOURNAL_BACKOFF: Final = Backoff(first_s=2.0, ceiling_s=20.0)
 MAX_DETAIL: Final = 8000
 """Characters of a dead letter's reason that the journal keeps; the status and the log get one line."""
@@ -369,7 +373,7 @@ class Worker:
 
     def _record(self, row: Row, work: Work, judgement: Judgement, took_s: float) -> None:
         """Store the reply; from here on the row is the outbox's."""
-        body = self._bench.reply(work, judgement)
+        body = self._bench.reply(work, judgement, whole=self._whole_marks())
         ours = judgement.blame is not Blame.LEARNER
         detail = judgement.detail[:MAX_DETAIL] or "no reason was given"
         why = brief(detail) if ours else None
@@ -409,6 +413,16 @@ class Worker:
                 "dead letter",
                 extra={"submission": row.submission_id, "cause": judgement.cause.value, "why": why},
             )
+
+    def _whole_marks(self) -> bool:
+        """Whether partial credit must not be sent, because the server would round it."""
+        credit = self._queue.partial_credit
+        if credit is not PartialCredit.AUTO:
+            return credit is PartialCredit.NONE
+        if self._client.dialect is Dialect.UNKNOWN:  # a row of an earlier life, before the first poll
+            with contextlib.suppress(QueueError):
+                self._client.ping()
+        return self._client.dialect is not Dialect.LEGACY
 
     # -- 4. waiting --------------------------------------------------------------------------------------
 
