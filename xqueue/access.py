@@ -74,7 +74,10 @@ def show(url: str) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """Foreign text on one line of a log: control characters gone, cut at `limit` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    head = text[: 4 * limit]
+    if not head.isprintable():
+        head = "".join(c if c.isprintable() else " " for c in head)
+    line = " ".join(head.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
@@ -76,6 +76,7 @@ class XQueueClient:
         )
         self._foreign: Transport | None = None  # for files on other hosts: knows no cookie and no password
         self._gets: dict[str, requests.PreparedRequest] = {}  # prepared once, valid while the cookies last
+        self._put: requests.PreparedRequest | None = None  # the same, without its body
         self._has_queue_length = True
         self._dialect = Dialect.UNKNOWN
         self._set_cookies: tuple[str, ...] = ()  # of the last answer
@@ -162,9 +163,9 @@ class XQueueClient:
             ReplyUncertain: it was sent and may have been accepted.
             QueueError: it was not accepted; deliver it later.
         """
-        form = {"xqueue_header": header, "xqueue_body": body}
+        form = urlencode({"xqueue_header": header, "xqueue_body": body}).encode()
         try:
-            answer = self._outside_once(lambda: self._post("put_result/", form), self._access.put_timeout_s)
+            answer = self._outside_once(self._put_request, self._access.put_timeout_s, form)
         except ExchangeFailed as error:
             if error.stage in (Stage.CONNECT, Stage.TLS):
                 raise self._unreachable(error) from None
@@ -273,18 +274,20 @@ class XQueueClient:
                     raise self._unreachable(error) from None
         raise AssertionError("unreachable: the second try returns or raises")
 
-    def _outside_once(self, build: Callable[[], requests.PreparedRequest], timeout_s: float) -> Answer:
-        """Send; if that finds us outside, log in and send again.
+    def _outside_once(
+        self, build: Callable[[], requests.PreparedRequest], timeout_s: float, body: bytes | None = None
+    ) -> Answer:
+        """Send; if that finds us outside, log in and send again. `body` takes the place of the built one.
 
         Raises:
             ExchangeFailed: no complete HTTP answer.
             QueueError: still outside.
         """
         self._check_pause()
-        answer = self._exchange(build(), timeout_s)
+        answer = self._exchange(build(), timeout_s, body)
         if answer.meaning in _OUTSIDE:
             self._login()
-            answer = self._exchange(build(), timeout_s)
+            answer = self._exchange(build(), timeout_s, body)
             if answer.meaning in _OUTSIDE:
                 raise self._pausing(self._still_outside(answer))
         if answer.meaning in (Meaning.OK, Meaning.NO):
@@ -298,11 +301,15 @@ class XQueueClient:
         except ExchangeFailed as error:
             raise self._unreachable(error) from None
 
-    def _exchange(self, request: requests.PreparedRequest, timeout_s: float) -> Answer:
-        http = self._own.exchange(request, timeout_s=timeout_s, limit_bytes=protocol.MAX_ANSWER_BYTES)
+    def _exchange(
+        self, request: requests.PreparedRequest, timeout_s: float, body: bytes | None = None
+    ) -> Answer:
+        http = self._own.exchange(
+            request, timeout_s=timeout_s, limit_bytes=protocol.MAX_ANSWER_BYTES, body=body
+        )
         self._set_cookies = http.set_cookies
         if http.set_cookies:
-            self._gets.clear()
+            self._forget_prepared()
         answer = judge(http)
         if answer.dialect is not Dialect.UNKNOWN and self._dialect is Dialect.UNKNOWN:
             self._dialect = answer.dialect
@@ -316,6 +323,16 @@ class XQueueClient:
             request = self._own.prepare(requests.Request("GET", self._base + verb, params=params))
             self._gets[name] = request
         return request
+
+    def _put_request(self) -> requests.PreparedRequest:
+        if self._put is None:
+            self._put = self._post("put_result/", {"xqueue_header": ""})
+        return self._put
+
+    def _forget_prepared(self) -> None:
+        """The cookies have changed, and with them perhaps the CSRF token."""
+        self._gets.clear()
+        self._put = None
 
     def _post(
         self, verb: str, form: Mapping[str, str], files: Mapping[str, bytes] | None = None
@@ -370,7 +387,7 @@ class XQueueClient:
         """
         self._check_pause()
         self._own.clear_cookies()
-        self._gets.clear()
+        self._forget_prepared()
         form = {"username": self._access.username, "password": self._access.password}
         answer = self._send(self._post("login/", form))
         if answer.meaning is Meaning.CSRF:

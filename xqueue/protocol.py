@@ -435,9 +435,12 @@ def encode_reply(reply: Reply, header: str = "") -> str:
     if _clean(reply.msg) != reply.msg:
         raise ProtocolError("msg is not valid Unicode")
     body = _dumps({"correct": reply.correct, "score": _score(reply.score), "msg": reply.msg}, "the reply")
-    size = len(quote_plus(body)) + len(quote_plus(header))
-    if size > MAX_REPLY_BYTES:
-        raise ProtocolError(f"the reply is {size} bytes when sent, servers take {MAX_REPLY_BYTES}")
+    if (
+        12 * (len(body) + len(header)) > MAX_REPLY_BYTES
+    ):  # four bytes a character, each as %XX: worth counting
+        size = len(quote_plus(body)) + len(quote_plus(header))
+        if size > MAX_REPLY_BYTES:
+            raise ProtocolError(f"the reply is {size} bytes when sent, servers take {MAX_REPLY_BYTES}")
     return body
 
 

@@ -1,15 +1,16 @@
-"""HTTP as this client needs it, over requests: every answer bounded in time and in size, no redirects.
+"""HTTP as this client needs it: every answer bounded in time and in size, no redirects.
 
-Three things requests does not do by itself:
+requests prepares what is sent and keeps the cookies; the exchange itself is http.client's, on connections
+kept here. Through the sessions, adapters and pools of requests and urllib3 an empty poll took three times the
+CPU, and these are missing there:
 
-- *A deadline for a whole answer.* Its read timeout restarts with every byte, so a server that drips holds a
-  worker for ever. Here the connection's response class reads through `_Deadlined`, which gives each recv only
-  what is left of the time; status line, headers and body count alike.
+- *A deadline for a whole answer.* A read timeout that restarts with every byte lets a server that drips hold
+  a worker for ever. Here the response reads through `_Deadlined`, which gives each recv only what is left of
+  the time; status line, headers and body count alike.
 - *A limit in size*, counted after decoding, while reading.
-- *Time to send.* urllib3 sends under the connect timeout, three seconds for megabytes; here sending may take
-  as long as the answer.
+- *Time to send* of its own: megabytes do not go out under a connect timeout.
 
-The environment has no say (trust_env is off): no ~/.netrc, no proxy, no CA bundle of a variable.
+The environment has no say: no ~/.netrc, no proxy, no CA bundle of a variable.
 
 Runs in: worker, tools. Not for use by several threads at once.
 """
@@ -18,25 +19,32 @@ from __future__ import annotations
 
 import http.client
 import io
+import select
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
+import certifi
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
-from requests.cookies import RequestsCookieJar
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.structures import CaseInsensitiveDict
 
 USER_AGENT = "xqueue-warden"
 CHUNK_BYTES = 64 * 1024
 SEND_TIMEOUT_S = 30.0
+MAX_CONNECTIONS = 4
+"""So many origins keep a connection; the one that was opened first gives way."""
+
+_Place = tuple[str, str, int]  # scheme, host, port
 
 
 class Stage(Enum):
@@ -92,52 +100,12 @@ class _Deadlined(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """Takes the read timeout that urllib3 has put on the socket as the time for all of the answer."""
+    """An answer that has until `deadline` (monotonic seconds) to arrive as a whole."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        allowed = sock.gettimeout()
-        if allowed is not None:
-            self.fp.close()
-            self.fp = io.BufferedReader(_Deadlined(sock, time.monotonic() + allowed))
-
-
-class _Connection(HTTPConnection):
-    response_class = _Response
-
-    def send(self, data: Any) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(SEND_TIMEOUT_S)
-        super().send(data)
-
-
-class _TlsConnection(HTTPSConnection):
-    response_class = _Response
-
-    def send(self, data: Any) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(SEND_TIMEOUT_S)
-        super().send(data)
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None is followed: requests would read the whole body of a redirect, however long, to find out."""
-        return
+    def __init__(self, sock: socket.socket, method: str, deadline: float) -> None:
+        super().__init__(sock, method=method)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Deadlined(sock, deadline))
 
 
 class Transport:
@@ -148,9 +116,10 @@ class Transport:
     ) -> None:
         self._verify = verify
         self._connect_timeout_s = connect_timeout_s
-        self._session = session = _Session()
+        self._connections: dict[_Place, socket.socket] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._session = session = requests.Session()
         session.trust_env = False
-        session.verify = verify
         if basic_auth is not None:
             session.auth = HTTPBasicAuth(basic_auth[0].encode(), basic_auth[1].encode())
         session.headers.clear()
@@ -162,8 +131,6 @@ class Transport:
                 "Accept-Language": "en",  # the LMS translates the sentences by which its 403s are told apart
             }
         )
-        session.mount("http://", _Adapter(pool_connections=4, pool_maxsize=1))
-        session.mount("https://", _Adapter(pool_connections=4, pool_maxsize=1))
 
     @property
     def cookies(self) -> RequestsCookieJar:
@@ -179,88 +146,173 @@ class Transport:
         return self._session.prepare_request(request)
 
     def exchange(
-        self, request: requests.PreparedRequest, *, timeout_s: float, limit_bytes: int
+        self,
+        request: requests.PreparedRequest,
+        *,
+        timeout_s: float,
+        limit_bytes: int,
+        body: bytes | None = None,
     ) -> HttpAnswer:
         """Send, and read all of the answer within `timeout_s` seconds and `limit_bytes` bytes.
+
+        `body` goes out in the place of the request's own.
 
         Raises:
             ExchangeFailed: there is no complete answer.
         """
+        place, message = _message(request, body)
         try:
-            response = self._session.send(
-                request,
-                timeout=(self._connect_timeout_s, timeout_s),
-                verify=self._verify,
-                proxies={},
-                stream=True,
-                allow_redirects=False,
-            )
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _failed(error) from None
-        raw = response.raw
-        parts: list[bytes] = []
-        size = 0
+            connection = self._connection(place)
+        except (OSError, ValueError) as error:  # ValueError: a host that IDNA cannot spell
+            raise _failed(error, connecting=True) from None
+        keep = False
         try:
-            # Up to the empty read: only that finds out that a body is shorter than announced.
-            while part := raw.read(CHUNK_BYTES, decode_content=True):
-                size += len(part)
-                if size > limit_bytes:
-                    raise ExchangeFailed(Stage.SIZE, f"its answer is longer than {limit_bytes} bytes")
-                parts.append(part)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _failed(error) from None
+            connection.settimeout(SEND_TIMEOUT_S)
+            connection.sendall(message)
+            response = _Response(connection, request.method or "GET", time.monotonic() + timeout_s)
+            try:
+                response.begin()
+                content = _read(response, limit_bytes)
+                keep = not response.will_close
+            finally:
+                response.close()
+        except (http.client.HTTPException, OSError, zlib.error) as error:
+            raise _failed(error, connecting=False) from None
         finally:
-            # A connection read to its end is in the pool already; any other is of no use.
-            raw.close() if not raw.closed else raw.release_conn()
-        cookies = tuple(raw.headers.getlist("set-cookie"))
-        return HttpAnswer(response.status_code, response.headers, b"".join(parts), cookies)
+            if not keep:  # of no use: something of this answer may still come
+                self._connections.pop(place).close()
+        cookies = tuple(response.msg.get_all("set-cookie", ()))
+        if cookies:
+            reply = SimpleNamespace(_original_response=response)
+            extract_cookies_to_jar(self._session.cookies, request, reply)  # type: ignore[no-untyped-call]
+        return HttpAnswer(response.status, CaseInsensitiveDict(response.msg.items()), content, cookies)
+
+    def _connection(self, place: _Place) -> socket.socket:
+        """The connection that was kept, unless the server has closed it; else a new one."""
+        kept = self._connections.get(place)
+        if kept is not None:
+            if not _readable(kept):
+                return kept
+            # Its end, or an answer that nobody asked for.
+            self._connections.pop(place).close()
+        elif len(self._connections) >= MAX_CONNECTIONS:
+            self._connections.pop(next(iter(self._connections))).close()
+        scheme, host, port = place
+        connection = socket.create_connection((host, port), self._connect_timeout_s)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if scheme == "https":
+                connection = self._tls_context().wrap_socket(connection, server_hostname=host.rstrip("."))
+        except BaseException:
+            connection.close()
+            raise
+        self._connections[place] = connection
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """Made when first needed: a bundle of certificates is a megabyte and takes tens of milliseconds."""
+        if self._tls is None:
+            bundle = self._verify if isinstance(self._verify, str) else certifi.where()
+            folder = Path(bundle).is_dir()
+            context = ssl.create_default_context(
+                cafile=None if folder else bundle, capath=bundle if folder else None
+            )
+            context.set_alpn_protocols(["http/1.1"])
+            if self._verify is False:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._tls = context
+        return self._tls
 
     def close(self) -> None:
         """Close the connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         self._session.close()
 
 
-def _failed(error: BaseException) -> ExchangeFailed:
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ExchangeFailed(Stage.TLS, f"its certificate does not verify: {cause.verify_message}")
-    for cause in chain:
-        if isinstance(cause, ssl.SSLError | requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-            detail = getattr(cause, "reason", None)
-            return ExchangeFailed(
-                Stage.TLS, f"TLS failed: {detail if isinstance(detail, str) else 'handshake'}"
-            )
-    connecting = any(
-        isinstance(c, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
-        for c in chain
-    )
-    stage = Stage.CONNECT if connecting else Stage.BROKEN
-    for cause in chain:
-        if isinstance(cause, socket.gaierror):
-            return ExchangeFailed(Stage.CONNECT, "its name is not known")
-    if any(isinstance(c, TimeoutError | requests.ReadTimeout | requests.ConnectTimeout) for c in chain):
+def _message(request: requests.PreparedRequest, body: bytes | None) -> tuple[_Place, bytes]:
+    """Where the request goes, and its bytes; requests has quoted the URL and checked the headers."""
+    parts = urlsplit(request.url or "")
+    if body is None:
+        own = request.body or b""
+        body = own.encode() if isinstance(own, str) else own
+    scheme, host = str(parts.scheme), parts.hostname or ""
+    usual = 443 if scheme == "https" else 80
+    port = parts.port or usual
+    name = f"[{host}]" if ":" in host else host
+    lines = [
+        f"{request.method} {request.path_url} HTTP/1.1",
+        f"Host: {name}{'' if port == usual else f':{port}'}",
+    ]
+    for key, value in request.headers.items():
+        if key.lower() != "content-length":
+            lines.append(f"{key}: {value if isinstance(value, str) else value.decode('latin-1')}")
+    if body or request.method not in ("GET", "HEAD"):
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join(lines) + "\r\n\r\n"
+    return (scheme, host, port), head.encode("latin-1") + body
+
+
+def _readable(sock: socket.socket) -> bool:
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _read(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
+    """All of the body, decoded.
+
+    Raises:
+        ExchangeFailed: too large.
+        http.client.HTTPException, OSError, zlib.error
+    """
+    too_long = ExchangeFailed(Stage.SIZE, f"its answer is longer than {limit_bytes} bytes")
+    if response.length is not None:
+        if response.length > limit_bytes:
+            raise too_long
+        content = response.read()  # complains if it is shorter than announced
+    else:
+        parts: list[bytes] = []
+        size = 0
+        while part := response.read(CHUNK_BYTES):
+            size += len(part)
+            if size > limit_bytes:
+                raise too_long
+            parts.append(part)
+        content = b"".join(parts)
+    if response.getheader("content-encoding", "identity").lower() in ("gzip", "x-gzip", "deflate"):
+        # Not asked for. 32 + 15: gzip or zlib, whichever its first bytes say.
+        unpacker = zlib.decompressobj(32 + zlib.MAX_WBITS)
+        content = unpacker.decompress(content, limit_bytes + 1)
+        if len(content) > limit_bytes:
+            raise too_long
+        if not unpacker.eof:
+            raise http.client.IncompleteRead(content)
+    return content
+
+
+def _failed(error: Exception, *, connecting: bool) -> ExchangeFailed:
+    """The error of an exchange from the one of a library."""
+    if isinstance(error, ssl.SSLError):
+        stage = Stage.TLS if connecting else Stage.BROKEN
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ExchangeFailed(stage, f"its certificate does not verify: {error.verify_message}")
+        return ExchangeFailed(stage, f"TLS failed: {error.reason or 'handshake'}")
+    if isinstance(error, TimeoutError):
         if connecting:
-            return ExchangeFailed(stage, "no connection in time")
+            return ExchangeFailed(Stage.CONNECT, "no connection in time")
         return ExchangeFailed(Stage.TIMEOUT, "no complete answer in time")
-    for cause in reversed(chain):
-        if isinstance(cause, OSError) and cause.strerror:
-            return ExchangeFailed(stage, cause.strerror.lower())
-    if any(isinstance(c, http.client.RemoteDisconnected) for c in chain):
+    stage = Stage.CONNECT if connecting else Stage.BROKEN
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return ExchangeFailed(stage, "its name is not known")
+    if isinstance(error, OSError) and error.strerror:
+        return ExchangeFailed(stage, error.strerror.lower())
+    if isinstance(error, http.client.RemoteDisconnected):
         return ExchangeFailed(stage, "the connection was closed without an answer")
-    if any(isinstance(c, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead) for c in chain):
+    if isinstance(error, http.client.IncompleteRead):
         return ExchangeFailed(stage, "the answer ends in its middle")
-    return ExchangeFailed(stage, f"the answer is no HTTP ({type(chain[-1]).__name__})")
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """An error and all that it wraps, in attributes, arguments and causes, outermost first."""
-    found: list[BaseException] = []
-    queue: list[object] = [error]
-    while queue:
-        item = queue.pop(0)
-        if not isinstance(item, BaseException) or any(item is seen for seen in found):
-            continue
-        found.append(item)
-        queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return found
+    return ExchangeFailed(stage, f"the answer is no HTTP ({type(error).__name__})")
