@@ -431,25 +431,18 @@ class Journal:
 
     # -- looking -----------------------------------------------------------------------------------------
 
-    def backlog(self) -> Backlog:
-        """Rows of this queue not yet delivered, whoever has them."""
+    def outlook(self) -> tuple[Backlog, float | None]:
+        """Rows of this queue not yet delivered, whoever has them; when the next that this worker may take is
+        due (None: there is none).
+        """
         with _read():
-            count, oldest = self._db.execute(
-                "SELECT count(*), min(received_at) FROM submission"
+            count, oldest, due_at = self._db.execute(
+                "SELECT count(*), min(received_at),"
+                " min(CASE WHEN owner IS NULL OR owner = ? THEN next_try_at END) FROM submission"
                 " WHERE server = ? AND queue = ? AND closed_at IS NULL",
-                self._of,
+                (self._owner, *self._of),
             ).fetchone()
-            return Backlog(int(count), oldest)
-
-    def next_due_at(self) -> float | None:
-        """When the next row that this worker may take is due; None: there is none."""
-        with _read():
-            (at,) = self._db.execute(
-                "SELECT min(next_try_at) FROM submission WHERE server = ? AND queue = ?"
-                " AND closed_at IS NULL AND (owner IS NULL OR owner = ?)",
-                (*self._of, self._owner),
-            ).fetchone()
-            return None if at is None else float(at)
+            return Backlog(int(count), oldest), due_at
 
     def probe(self, now: float) -> None:
         """Write something small: is the disk well again?"""
@@ -506,6 +499,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA cache_size = -256")  # KiB, of each worker; the system has the pages anyway
             (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             with _write(db):

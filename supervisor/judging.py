@@ -75,13 +75,13 @@ class _Judge:
 
 
 class Bench:
-    """The judges of one queue in one slot.
+    """The judges of one queue in one slot. `plain` is the feedback of handlers without own templates.
 
     Raises:
         CourseError: a handler of kind "class" cannot be loaded.
     """
 
-    def __init__(self, config: Config, queue: Queue, slot: int, voice: Voice) -> None:
+    def __init__(self, config: Config, queue: Queue, slot: int, voice: Voice, plain: Feedback) -> None:
         names = list(dict.fromkeys(handler.sandbox for handler in queue.handlers))
         self._jails: dict[str, Announced] = {}
         for number, name in enumerate(names[:JAILS_PER_SLOT]):
@@ -91,12 +91,11 @@ class Bench:
                 slot=slot * JAILS_PER_SLOT + number,
             )
             self._jails[name] = Announced(name, jail, voice)
+        self._plain = plain
         self._judges = [self._judge(config, handler) for handler in queue.handlers]
-        self._plain = Feedback()
 
-    @staticmethod
-    def _judge(config: Config, settings: HandlerSettings) -> _Judge:
-        feedback = Feedback(settings.templates)
+    def _judge(self, config: Config, settings: HandlerSettings) -> _Judge:
+        feedback = Feedback(settings.templates) if settings.templates else self._plain
         if isinstance(settings, GradelibSettings):
             handler: Handler = GradelibHandler(
                 settings.grader_root,

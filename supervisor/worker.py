@@ -24,8 +24,9 @@ from collections.abc import Callable
 from typing import Final, assert_never
 
 from graders.errors import CourseError
+from graders.feedback import Feedback
 from graders.model import Blame, Cause, Judgement, Verdict, Work
-from sandbox import cgroup
+from sandbox import cgroup, seccomp
 from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.backoff import Backoff
 from supervisor.delivery import Outbox
@@ -68,27 +69,34 @@ PURGE_S: Final = 3600.0
 
 
 def main_of(config: Config) -> Main:
-    """The main of this configuration's workers, for supervisor.spawn."""
+    """The main of this configuration's workers, for supervisor.spawn.
+
+    What is the same for all of them and dear is made here, before the first fork: they share its pages. It
+    is our own text only; templates of an operator are compiled in the workers.
+    """
+    plain = Feedback()
+    with contextlib.suppress(OSError):  # each worker finds out, and says so
+        seccomp.program()
 
     def main(seat: Seat, channel: socket.socket) -> int:
         voice = Voice(channel, time.monotonic)
         signal.signal(signal.SIGTERM, lambda *_: voice.hush())
         try:
-            return _work(config, seat, voice)
+            return _work(config, seat, voice, plain)
         except ChannelClosed:
             return EXIT_ORPHAN
 
     return main
 
 
-def _work(config: Config, seat: Seat, voice: Voice) -> int:
+def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
     """From the first word to the exit code."""
     queue = config.queues[seat.queue]
     server = config.servers[queue.server]
     voice.say(Phase.START, 30.0)
     try:
         client = XQueueClient(access_of(server))
-        bench = Bench(config, queue, seat.index, voice)
+        bench = Bench(config, queue, seat.index, voice, plain)
     except (SecretError, Misconfigured, CourseError) as error:
         return _useless(voice, Cause.CONFIG, str(error), EXIT_CONFIG)
     try:
@@ -169,6 +177,7 @@ class Worker:
         )
         self._outbox = Outbox(self._journal, client, voice, self._deliver_s, clock, wall, dice)
         self._told = Backlog(0, None)
+        self._due_at: float | None = None  # the next row that this worker may take
         self._stirred = True  # rows have changed since the backlog was told
         self._purge_at = clock()
 
@@ -214,19 +223,21 @@ class Worker:
             self._voice.inherited.pop()
         if self._voice.granted:
             self._poll()
-        elif self._asleep():
-            self._wait()
-            return
-        elif self._outbox.flush() or self._left_behind():
+        elif self._look() and (self._outbox.flush() or self._left_behind()):
             self._stirred = True
         else:
             self._wait()
             return
         self._voice.listen(0.0)
 
-    def _asleep(self) -> bool:
-        """There is nothing of ours in the journal: an idle queue costs no query."""
-        return not self._stirred and not self._told.count
+    def _look(self) -> bool:
+        """Is something due in the journal? Where it holds nothing of this queue, no query is made."""
+        if not self._stirred and not self._told.count:
+            return False
+        backlog, self._due_at = self._journal.outlook()
+        self._told, self._stirred = Backlog(backlog.count, backlog.oldest_at), False
+        self._voice.happened(self._told)
+        return self._due_at is not None and self._due_at <= self._wall()
 
     # -- 1. the poll -------------------------------------------------------------------------------------
 
@@ -428,15 +439,10 @@ class Worker:
 
     def _wait(self) -> None:
         self._purge()
-        timeout_s, due_at = IDLE_S - 5.0, None
-        if not self._asleep():
-            backlog = self._journal.backlog()
-            self._told, self._stirred = Backlog(backlog.count, backlog.oldest_at), False
-            self._voice.happened(self._told)
-            due_at = self._journal.next_due_at()
-        if due_at is not None:
+        timeout_s = IDLE_S - 5.0
+        if self._due_at is not None:
             timeout_s = min(
-                timeout_s, max(due_at - self._wall(), self._outbox.held_until - self._clock(), 0.05)
+                timeout_s, max(self._due_at - self._wall(), self._outbox.held_until - self._clock(), 0.05)
             )
         full = self._told.count >= MOST_BACKLOG
         self._voice.say(Phase.IDLE, IDLE_S, wants_turn=not full)

@@ -56,9 +56,9 @@ def test_a_submission_goes_from_received_to_delivered(book: Journal) -> None:
     book.record(row.id, "reply", MARK, NOW)
     due = book.due(State.GRADED, NOW)
     assert due is not None and due.body == "reply"
-    assert book.backlog().count == 1
+    assert book.outlook()[0].count == 1
     assert book.delivered(row.id, due.header, NOW)
-    assert book.backlog().count == 0
+    assert book.outlook()[0].count == 0
     assert book.due(State.GRADED, NOW) is None
 
 
@@ -101,7 +101,7 @@ def test_a_server_that_hands_the_same_key_out_for_ever_is_answered_less_and_less
     for _ in range(3):
         book.delivered(row.id, PULLED.header, NOW)
         book.receive(PULLED, NOW, AGAIN_S)
-        at = book.next_due_at()
+        at = book.outlook()[1]
         assert at is not None
         waits.append(at - NOW)
     assert waits == [0, AGAIN_S, 2 * AGAIN_S]
@@ -174,7 +174,7 @@ def test_another_queue_sees_nothing_of_this_one(book: Journal, path: Path) -> No
     other = Journal(path, "s", "q2", "q2.0#1")
     other.release("q.0#1")
     assert other.due(State.RECEIVED, NOW) is None
-    assert other.backlog().count == 0
+    assert other.outlook()[0].count == 0
     other.close()
 
 
@@ -204,7 +204,7 @@ def test_a_postponed_row_is_due_later(book: Journal) -> None:
     _, row = book.receive(PULLED, NOW, AGAIN_S)
     book.postpone(row.id, NOW + 10, "the sandbox failed")
     assert book.due(State.RECEIVED, NOW + 9) is None
-    assert book.next_due_at() == NOW + 10
+    assert book.outlook()[1] == NOW + 10
     assert book.due(State.RECEIVED, NOW + 10) is not None
 
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_done(path: Path) -> Non
     book._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalError, match="full"):
         book.receive(replace(PULLED, response="x" * 1_000_000), NOW, AGAIN_S)
-    assert book.backlog().count == 0
+    assert book.outlook()[0].count == 0
     book._db.execute("PRAGMA max_page_count = 1000000")
     book.probe(NOW)
     assert book.receive(PULLED, NOW, AGAIN_S)[0] is Receipt.NEW
