@@ -27,5 +27,5 @@ fi
 printf '== tests as uid %s\n' $user >&2
 cd "$tree"
 "${as_user[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME="$home" TMPDIR="$home" \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$tree" CI="${CI:-}" \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$tree" HYPOTHESIS_STORAGE_DIRECTORY="$home/hypothesis" CI="${CI:-}" \
     .venv/bin/python -m pytest -p no:cacheprovider "$@"

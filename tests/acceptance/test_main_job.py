@@ -114,6 +114,17 @@ def test_the_demo_runs_the_sample_course(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "the scratch folder is left"
 
 
+def test_partial_credit_goes_through_a_legacy_queue_as_it_is(tmp_path: Path) -> None:
+    course = REPOSITORY / "course"
+    half_right = (course / "submissions/functions/leap_year/incorrect-julian.py").read_text()
+    with laboratory(tmp_path, course) as lab:
+        lab.submit("left", "somebody", '{"grader": "functions/leap_year/grader.py"}', half_right)
+        assert lab.lms.wait(1, 30) == 1
+        reply = lab.lms.delivered["somebody"]
+        assert not reply.correct
+        assert 0 < reply.score < 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_every_row_of_the_data_through_the_queue_while_everything_is_killed_at_random(
