@@ -38,7 +38,12 @@ from requests.auth import HTTPBasicAuth
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
 from requests.structures import CaseInsensitiveDict
 
-USER_AGENT = "xqueue-warden"
+HEADERS = {
+    "User-Agent": "xqueue-warden",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",  # the answers are small, and what is not unpacked is no bomb
+    "Accept-Language": "en",  # the LMS translates the sentences by which its 403s are told apart
+}
 CHUNK_BYTES = 64 * 1024
 SEND_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 4
@@ -118,32 +123,26 @@ class Transport:
         self._connect_timeout_s = connect_timeout_s
         self._connections: dict[_Place, socket.socket] = {}
         self._tls: ssl.SSLContext | None = None
-        self._session = session = requests.Session()
-        session.trust_env = False
+        self._cookies = RequestsCookieJar()
+        self._auth = None
         if basic_auth is not None:
-            session.auth = HTTPBasicAuth(basic_auth[0].encode(), basic_auth[1].encode())
-        session.headers.clear()
-        session.headers.update(
-            {
-                "User-Agent": USER_AGENT,
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",  # the answers are small, and what is not unpacked is no bomb
-                "Accept-Language": "en",  # the LMS translates the sentences by which its 403s are told apart
-            }
-        )
+            self._auth = HTTPBasicAuth(basic_auth[0].encode(), basic_auth[1].encode())
 
     @property
     def cookies(self) -> RequestsCookieJar:
         """The jar, with the rules of http.cookiejar: domains, paths and Secure are kept."""
-        return self._session.cookies
+        return self._cookies
 
     def clear_cookies(self) -> None:
         """A jar as new. A dead or foreign cookie makes some servers refuse even a login."""
-        self._session.cookies = RequestsCookieJar()
+        self._cookies = RequestsCookieJar()
 
     def prepare(self, request: requests.Request) -> requests.PreparedRequest:
         """The request with this jar's cookies and Basic auth; may be sent many times while they last."""
-        return self._session.prepare_request(request)
+        request.headers = {**HEADERS, **request.headers}
+        request.cookies = self._cookies
+        request.auth = self._auth
+        return request.prepare()
 
     def exchange(
         self,
@@ -184,7 +183,7 @@ class Transport:
         cookies = tuple(response.msg.get_all("set-cookie", ()))
         if cookies:
             reply = SimpleNamespace(_original_response=response)
-            extract_cookies_to_jar(self._session.cookies, request, reply)  # type: ignore[no-untyped-call]
+            extract_cookies_to_jar(self._cookies, request, reply)  # type: ignore[no-untyped-call]
         return HttpAnswer(response.status, CaseInsensitiveDict(response.msg.items()), content, cookies)
 
     def _connection(self, place: _Place) -> socket.socket:
@@ -229,7 +228,6 @@ class Transport:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
-        self._session.close()
 
 
 def _message(request: requests.PreparedRequest, body: bytes | None) -> tuple[_Place, bytes]:
