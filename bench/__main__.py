@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from bench import runs, service
+from bench import grading, runs, service
 
 COURSE = Path(__file__).resolve().parent.parent / "course"
 
@@ -19,7 +19,9 @@ def main() -> None:
         "--count", type=int, default=400, help="submissions through the service (default 400)"
     )
     parser.add_argument("--idle", type=float, default=30, help="seconds of idling (default 30)")
-    parser.add_argument("--only", choices=["runs", "service", "idle", "memory"], help="a part of the table")
+    parser.add_argument(
+        "--only", choices=["runs", "grading", "service", "idle", "memory"], help="a part of the table"
+    )
     chosen = parser.parse_args()
 
     def wanted(part: str) -> bool:
@@ -42,6 +44,13 @@ def main() -> None:
             row("… / bubblewrap + python", "bwrap is not installed here")
         else:
             row("… / bubblewrap + python", ratio(one.warm_s, one.bwrap_s))
+    if wanted("grading"):
+        judged = grading.measure(COURSE, max(1, chosen.rounds // 50))
+        row(
+            "CPU per gradelib submission, reference cached: worker + jail",
+            f"{judged.worker_s * 1e3:.1f} + {judged.jail_s * 1e3:.1f} ms",
+            "≤ 8 ms",
+        )
     if wanted("service"):
         ceiling = service.throughput(COURSE, True, chosen.count, cores)
         course = service.throughput(COURSE, False, chosen.count, cores)

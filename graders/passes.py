@@ -87,8 +87,8 @@ class Setting:
     limits: Limits
     runner: Runner
 
-    def task(self, entry: str, **more: object) -> Task:
-        """The task for one pass."""
+    def task(self, entry: str, resident: bool = False, **more: object) -> Task:
+        """The task for one pass. `resident`: of staff code on learners' texts, so of no learner code."""
         request = {
             "grader": self.problem.file,
             "folders": self.problem.folders,
@@ -97,7 +97,7 @@ class Setting:
             "seed": self.seed,
             **more,
         }
-        return Task(f"harness.run:{entry}", _encode(request), self.limits, self.problem.bundle)
+        return Task(f"harness.run:{entry}", _encode(request), self.limits, self.problem.bundle, resident)
 
 
 def run_reference(setting: Setting) -> Reference:
@@ -134,7 +134,7 @@ def run_prepare(setting: Setting, text: str, recipe: Sequence[Step] | None) -> P
         for step in recipe:
             text = _STEPS[step](text)
         return Prepared([], text)
-    outcome = setting.runner.run(setting.task("prepare", text=text))
+    outcome = setting.runner.run(setting.task("prepare", resident=True, text=text))
     return _staff_report(outcome, Prepared, "prepare", Cause.GRADER_BUG)
 
 
@@ -164,7 +164,7 @@ def run_compare(setting: Setting, reference: Reference, outputs: Sequence[str]) 
     if not asked:
         return found
     cases = [(number, reference.tests[number].output, outputs[number]) for number in asked]
-    outcome = setting.runner.run(setting.task("compare", cases=cases))
+    outcome = setting.runner.run(setting.task("compare", resident=True, cases=cases))
     report = _staff_report(outcome, _CompareReport, "compare", Cause.GRADER_BUG)
     if len(report.results) != len(asked):
         raise PassFailed(f"compare: {len(report.results)} results of {len(asked)} cases", Cause.GRADER_BUG)

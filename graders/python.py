@@ -38,6 +38,7 @@ PRELOAD = (
     "copy",
     "datetime",
     "functools",
+    "gettext",
     "heapq",
     "itertools",
     "math",

@@ -19,10 +19,20 @@ outermost to the innermost, each step needing a right that a later step gives up
 
 Only then it writes READY to the report pipe.  What precedes READY in that pipe was written by this module;
 so the zygote can tell "the sandbox failed at step X" from anything that the code inside may say.
+
+A resident child (staff code only) goes on after its first report: it reads the next request from a pipe of
+its own, which the zygote fills, and reports again.
+
+    request = total:u32  name:u16  "module:function"  request
+    report  = "-"?  "+"  size:u32  growth:u32  peak:u32  report      (both sizes of memory in KiB)
+
+The "-" is `retire()`: the process asks to serve nobody after this request. It is written at once, before
+whatever made the process unfit may run, so it cannot be taken back.
 """
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import resource
@@ -43,6 +53,12 @@ BUNDLE = "/course"
 NO_BUNDLE = "none"
 """Name of the empty folder among the bundles."""
 REPORT_FD = 3
+REQUEST_FD = 4
+"""Of residents only."""
+RETIRE = b"-"
+REPORT = b"+"
+REPORT_HEAD = struct.Struct("!III")
+REQUEST_HEAD = struct.Struct("!IH")
 EXIT_SETUP = 70
 # What the entry point died of, in its own words. Code in here may claim these; whatever it claims, the blame
 # is the same, so lying gains nothing. Where a control group counts, the trusted side knows by itself.
@@ -68,7 +84,7 @@ def lock_down(
     scratch_fd: int,
     bundle: bytes,
     limits: dict[str, int],
-    pipes: tuple[int, int, int],
+    pipes: tuple[int, ...],
     null_fd: int,
     landlock_fd: int,
     seccomp: kernel.SeccompFilter,
@@ -76,10 +92,15 @@ def lock_down(
     """Shut every door. Raises OSError (with the failing call in its message) if one does not shut.
 
     `limits` holds integers: cpu_s, memory_bytes (address space), file_bytes, processes, open_files.
-    `pipes` are the write ends for stdout, stderr and the report.
+    `pipes` are the write ends for stdout, stderr and the report; a resident has the read end for requests.
     """
     # The report pipe takes the place of the zygote's line to the worker, which is of no business to us.
     os.dup2(pipes[2], REPORT_FD, inheritable=False)
+
+    kept = REPORT_FD
+    if len(pipes) > 3:
+        kept = REQUEST_FD
+        os.dup2(pipes[3], REQUEST_FD, inheritable=False)
 
     # session: no terminal, no process group shared with anybody
     os.setsid()
@@ -118,15 +139,36 @@ def lock_down(
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if landlock_fd >= 0:
         kernel.landlock_restrict_self(landlock_fd)
-    kernel.close_range(REPORT_FD + 1, 0xFFFFFFFF)
+    kernel.close_range(kept + 1, 0xFFFFFFFF)
     seccomp.install()
 
 
+class Residence:
+    """What a child knows of its own staying. `served` counts the requests answered before this one."""
+
+    def __init__(self) -> None:
+        self.resident = False
+        self.served = 0
+        self.retired = False
+        self.peak_kib = 0  # when it was born
+
+
+residence = Residence()
+
+
+def retire() -> None:
+    """Called by an entry: after this request another process shall serve. Nothing to an ordinary child."""
+    if residence.resident and not residence.retired:
+        residence.retired = True
+        os.write(REPORT_FD, RETIRE)
+
+
 def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...]) -> None:
-    """Lock down, call `entry(request)`, write the report, end. Never returns."""
+    """Lock down, call `entry(request)`, write the report; a resident goes on with the next. Never returns."""
     code = 1
     try:
         try:
+            residence.resident = len(setup[3]) > 3
             lock_down(*setup)
         except BaseException as error:
             number = getattr(error, "errno", None) or 0
@@ -135,10 +177,11 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...])
             os._exit(EXIT_SETUP)
         gc.enable()
         os.write(REPORT_FD, READY)
-        report = entry(request)
-        view = memoryview(struct.pack("!I", len(report)) + report)
-        while view:
-            view = view[os.write(REPORT_FD, view) :]
+        if residence.resident:
+            _reside(entry, request)
+        else:
+            report = entry(request)
+            _write(struct.pack("!I", len(report)) + report)
         code = 0
     except BaseException as error:
         code = _exit_code(error)
@@ -150,6 +193,54 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...])
         except BaseException:
             pass
         os._exit(code)
+
+
+def _reside(entry: Callable[[bytes], bytes], request: bytes) -> None:
+    """Answer the first request and those that come; until the pipe is closed, which means no more."""
+    residence.peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    while True:
+        report = entry(request)
+        # What was printed belongs to this request: it must be in the pipes before the report is.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if _thread._count() or _has_children():
+            retire()  # who knows what they will do, and they would count against a learner's processes
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        _write(REPORT + REPORT_HEAD.pack(len(report), max(0, peak - residence.peak_kib), peak) + report)
+        residence.served += 1
+        head = _read(REQUEST_HEAD.size)
+        if not head:
+            return
+        total, named = REQUEST_HEAD.unpack(head)
+        body = _read(total)
+        module, _, function = body[:named].decode().partition(":")
+        entry = getattr(sys.modules[module], function)
+        request = body[named:]
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(REPORT_FD, view) :]
+
+
+def _read(size: int) -> bytes:
+    """So many bytes of a request; b"" if there will be no more."""
+    data = os.read(REQUEST_FD, size)
+    while 0 < len(data) < size:
+        more = os.read(REQUEST_FD, size - len(data))
+        if not more:
+            return b""
+        data += more
+    return data
 
 
 def _exit_code(error: BaseException) -> int:

@@ -32,6 +32,7 @@ from sandbox.model import (
 )
 from sandbox.namespaces import LAYERS as NAMESPACE_LAYERS
 from sandbox.outcome import Facts, classify
+from sandbox.zygote import RESIDENT_KIB
 
 MIB = 1024 * 1024
 START_S = 30.0
@@ -40,6 +41,8 @@ GRACE_S = 10.0
 BUNDLES_KEPT = 64
 ZYGOTE_MIB = 64
 """What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
+RESIDENT_MIB = RESIDENT_KIB // 1024 + 4
+"""And for each resident: what it may grow by before it is ended, and what it is born with."""
 UID_BASE = 900_000
 UID_SPAN = 50_000
 
@@ -67,6 +70,7 @@ class Jail:
         self._pidfd = -1
         self._group: cgroup.Group | None = None
         self._address_space = 0
+        self._residents = 0
         self._known: OrderedDict[str, None] = OrderedDict()
         self._counted = cgroup.Counters()
 
@@ -151,12 +155,15 @@ class Jail:
             self._group.remove()
             self._group = None
         self.pid = 0
+        self._residents = 0
         self._known.clear()
 
     # -- tasks -------------------------------------------------------
 
     def run(self, task: Task) -> Outcome:
         """Run one task in a fresh child and return when it and all its descendants are dead.
+
+        A resident task may be done by the child of an earlier one, which lives on.
 
         Raises:
             SandboxUnavailable: see open().
@@ -169,6 +176,11 @@ class Jail:
             "limits": self._numbers(limits),
             "forget": self._forget(task.bundle),
         }
+        # A resident that gives up is replaced by a fresh one, which has the limits again.
+        patience_s = limits.wall_s + GRACE_S
+        if task.resident:
+            head["resident"] = True
+            patience_s += limits.wall_s
         parts = [task.request]
         if task.bundle is not None:
             head["bundle"] = task.bundle.digest
@@ -178,13 +190,14 @@ class Jail:
                 parts += [task.bundle.files[name] for name in names]
         try:
             if self._group:
-                self._group.limit(
-                    (limits.memory_mib + limits.scratch_mib + ZYGOTE_MIB) * MIB, limits.processes + 1
-                )
+                # Residents take nothing from what the task may use.
+                mib = limits.memory_mib + limits.scratch_mib + ZYGOTE_MIB + self._residents * RESIDENT_MIB
+                self._group.limit(mib * MIB, limits.processes + 1 + self._residents)
             self._send(head, parts)
-            answer, blobs = self._receive(limits.wall_s + GRACE_S)
+            answer, blobs = self._receive(patience_s)
         except (OSError, wire.WireError, SandboxError) as error:
             return self._lost(limits, str(error))
+        self._residents = int(answer.get("residents", 0))
         if "error" in answer:
             self.close()  # whatever state it is in, a fresh one is known
             raise SandboxError(str(answer["error"]))

@@ -77,12 +77,16 @@ class Task:
 
     `entry` is "module:function", importable in the jail; the function takes bytes and returns bytes (the
     report). Both are opaque to the sandbox.
+
+    `resident`: the child may stay and be given later tasks of the same module, bundle and limits; each of
+    them has the limits anew. Only for entries that never run learner code.
     """
 
     entry: str
     request: bytes
     limits: Limits = Limits()
     bundle: Bundle | None = None
+    resident: bool = False
 
 
 class Isolation(StrEnum):

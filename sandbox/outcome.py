@@ -16,7 +16,7 @@ from sandbox.model import Limits, OutcomeKind
 class Facts:
     """What the zygote and the cgroup observed. None of it was said by the child."""
 
-    killed: str = ""  # "", "wall", "cpu", "output", "report": why the zygote killed it
+    killed: str = ""  # "", "wall", "cpu", "output", "report", "frame": why the zygote killed it
     exit_code: int | None = None
     signal: int | None = None
     cpu_s: float = 0.0
@@ -33,6 +33,7 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
         "cpu": (OutcomeKind.CPU, f"killed: CPU limit of {limits.cpu_s:g} s"),
         "output": (OutcomeKind.OUTPUT, f"killed: more than {limits.output_kib} KiB of output"),
         "report": (OutcomeKind.OUTPUT, f"killed: report of more than {limits.report_kib} KiB"),
+        "frame": (OutcomeKind.EXIT, "killed: what it reported is no frame"),
     }
     if facts.killed in killed:
         return killed[facts.killed]

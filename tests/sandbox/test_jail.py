@@ -244,3 +244,22 @@ def test_an_interpreter_may_be_named_by_a_link(tmp_path: Path) -> None:
     link.symlink_to(Path(sys.base_prefix) / "bin" / "python3")
     with Jail(replace(PROFILE, interpreter=str(link)), slot=3) as jail:
         assert run(jail, "result = 1").report == b"1"
+
+
+def test_modules_of_a_bundle_are_compiled_once_and_each_stays_what_it_is(shared_jail: Jail) -> None:
+    look = (
+        "import sys\nsys.path.insert(0, '/course')\nimport helper\n"
+        "result = open(helper.__cached__, 'rb').read()[4:8], helper.where()\n"
+    )
+    for number in range(2):
+        source = f"import sys\ndef where(): return {number}, sys._getframe().f_code.co_filename\n"
+        outcome = run(shared_jail, look, bundle=Bundle.of({"helper.py": source.encode()}))
+        assert outcome.report == repr((b"\x01\0\0\0", (number, "/course/helper.py"))).encode(), outcome
+
+
+def test_a_bundle_whose_modules_do_not_compile_is_laid_out_all_the_same(shared_jail: Jail) -> None:
+    files = {"grader.py": b"def (:", "deep.py": b"(" * 100_000, "zeros.py": b"\0", "fine.py": b"x = 1"}
+    bundle = Bundle.of(files)
+    assert shared_jail.run(Task("inside:read_bundle", b"grader.py", LIMITS, bundle)).report == b"def (:"
+    source = "import sys\nsys.path.insert(0, '/course')\nimport fine\nresult = fine.x"
+    assert run(shared_jail, source, bundle=bundle).report == b"1"
