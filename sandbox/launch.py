@@ -126,6 +126,7 @@ def _become_zygote(config: dict[str, Any], proc_fd: int, landlock_fd: int) -> No
 
 def main() -> None:
     """Entry point of the launcher process."""
+    os.setsid()  # Ctrl-C at a terminal is for the worker; how a jail ends is his business
     frame = wire.receive(CONTROL_FD)
     if frame is None:
         return

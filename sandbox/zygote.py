@@ -517,6 +517,13 @@ def split_report(raw: bytes) -> tuple[str | None, bytes | None]:
 
 
 def main() -> None:
+    try:
+        live()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the worker went away in the middle of a word: that is our end, and nobody's news
+
+
+def live() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_THP_DISABLE, 1)
     start = wire.receive(CONTROL_FD)
@@ -569,5 +576,7 @@ def serve(zygote: Zygote) -> None:
                 continue
             facts["complete"] = report is not None
             wire.send(CONTROL_FD, facts, [report or b"", stdout, stderr])
+        except (BrokenPipeError, ConnectionResetError):
+            raise
         except (OSError, ValueError, ImportError, AttributeError) as error:
             wire.send(CONTROL_FD, {"error": "zygote: %s: %s" % (type(error).__name__, error)})

@@ -50,7 +50,7 @@ class EndTest(Exception):
     def line(self) -> str:
         """The message as a line of output; empty if there is none."""
         message = str(self)
-        return "*** Error: {}\n".format(message) if message else ""
+        return "Test ended: {}\n".format(message) if message else ""
 
 
 _MOST_KEPT = 100  # each keeps its frames alive

@@ -86,7 +86,7 @@ def test_end_test() -> None:
         with pytest.raises(g.EndTest):
             grader.end_test("stop here")
 
-    assert printed(swallow) == "*** Error: stop here\n"
+    assert printed(swallow) == "Test ended: stop here\n"
     assert grader.uncaught_end_tests() == 1
     grader.caught_end_test()
     assert grader.uncaught_end_tests() == 0

@@ -270,7 +270,7 @@ def test_end_test_swallowed_by_the_learner_is_interference(
     found = judge(grader, "def f(call):\n    call()\n", "WRONG = 1\n" + swallow)
     assert found.verdict is verdict
     if verdict is Verdict.INCORRECT:
-        assert found.tests[0].actual == "*** Error: no\n"
+        assert found.tests[0].actual == "Test ended: no\n"
 
 
 def test_the_staff_may_catch_its_own_end_test(judge: Judge) -> None:
