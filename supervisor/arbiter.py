@@ -157,6 +157,7 @@ class Arbiter:
         self._written = float("-inf")
         self._told_systemd = float("-inf")
         self._mercy_until = float("-inf")
+        self._seen = float("inf")  # when the clock was last looked at, before the rest of a turn
         self._unclean = False
         self._terms = 0
         self._plan_places()
@@ -218,11 +219,14 @@ class Arbiter:
         now = self._clock()
         policy = self._plan.policy
         mercy_s = policy.grace_s + policy.answer_s
-        if now > began + timeout + STALL_S and now > self._mercy_until + mercy_s:
+        # Stopped while it waited, or in the middle of the last turn.
+        stalled = now > began + timeout + STALL_S or began > self._seen + STALL_S
+        self._seen = now
+        if stalled and now > self._mercy_until + mercy_s:
             # Not the workers' fault: they may have been stopped with us (Ctrl-Z, a suspended machine). Not
             # again and again, though: where the machine is always late, a hang must be found all the same.
             self._mercy_until = now + mercy_s
-            log.warning("the supervisor was stopped for a while", extra={"for_s": now - began})
+            log.warning("the supervisor was stopped for a while")
         for place in self._places:
             deadline = place.machine.deadline
             if deadline is None or now < deadline:

@@ -7,6 +7,7 @@ tests as skipped, with the reason.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -23,6 +24,10 @@ import pytest
 from graders import manifest
 from graders.model import Verdict
 from supervisor.lab import Lab
+
+KINDS = ["worker", "zygote", "child"] * 3 + ["supervisor"]
+KILL_EVERY_S = 3.0
+"""Some submissions take seconds, and each has five attempts: killed more often, none of them would do."""
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -144,6 +149,8 @@ def test_every_row_of_the_data_through_the_queue_while_everything_is_killed_at_r
     dice = random.Random(seed)
     dice.shuffle(jobs)
     kills: dict[str, int] = {}
+    victims = itertools.cycle(dice.sample(KINDS, len(KINDS)))
+    next_kill = time.monotonic() + KILL_EVERY_S
     with laboratory(tmp_path, root) as lab:
         failures: list[BaseException] = []
 
@@ -158,7 +165,7 @@ def test_every_row_of_the_data_through_the_queue_while_everything_is_killed_at_r
         feeder.start()
         arrived, moved = 0, time.monotonic()
         while arrived < len(jobs):
-            now = lab.lms.wait(arrived + 40, 15)
+            now = lab.lms.wait(arrived + 40, KILL_EVERY_S)
             if now > arrived:
                 arrived, moved = now, time.monotonic()
             stalled = time.monotonic() - moved
@@ -166,8 +173,9 @@ def test_every_row_of_the_data_through_the_queue_while_everything_is_killed_at_r
                 f"seed {seed}, kills {kills}: {arrived} of {len(jobs)}, {failures}\n"
                 f"{lab.log('supervisor', 40)}"
             )
-            if arrived < len(jobs) * 0.9:
-                kind = kill_somebody(lab, dice)
+            if arrived < len(jobs) * 0.9 and time.monotonic() > next_kill:
+                kind = kill_somebody(lab, dice, next(victims))
+                next_kill = time.monotonic() + KILL_EVERY_S
                 kills[kind] = kills.get(kind, 0) + 1
         feeder.join()
         assert set(kills) == {"supervisor", "worker", "zygote", "child"}, kills
@@ -179,8 +187,11 @@ def test_every_row_of_the_data_through_the_queue_while_everything_is_killed_at_r
         print(f"seed {seed}, kills {kills}, delivered again {lab.lms.again}")
 
 
-def kill_somebody(lab: Lab, dice: random.Random) -> str:
-    """SIGKILL to one process of the service, its kind drawn first. A supervisor is started again at once."""
+def kill_somebody(lab: Lab, dice: random.Random, kind: str) -> str:
+    """SIGKILL to one process of the service, of this kind if there is one: the kind that it was.
+
+    A supervisor is started again at once.
+    """
     top = psutil.Process(lab.process("supervisor").pid)
     kinds: dict[str, list[psutil.Process]] = {"supervisor": [top], "worker": [], "zygote": [], "child": []}
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -191,7 +202,6 @@ def kill_somebody(lab: Lab, dice: random.Random) -> str:
         for zygote in kinds["zygote"]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 kinds["child"] += zygote.children()
-    kind = dice.choices(["supervisor", "worker", "zygote", "child"], [1, 3, 3, 3])[0]
     if not kinds[kind]:
         kind = "worker" if kinds["worker"] else "supervisor"
     with contextlib.suppress(psutil.NoSuchProcess):
