@@ -261,7 +261,7 @@ def test_what_is_no_program_text_is_refused_as_the_service_refuses_it(
 
 
 def test_a_file_name_that_is_not_utf8_is_shown(course: Path) -> None:
-    name = os.fsencode(course) + b"/work/caf\xe9.py"
+    name = os.path.join(os.fsencode(course), b"work", b"caf\xe9.py")
     with open(name, "wb") as file:
         file.write(ANSWER.encode())
     for options in ([], ["--json"], ["--csv"]):
