@@ -22,6 +22,9 @@ if ! "${as_user[@]}" test -r "$tree/pyproject.toml" -a -x "$tree/.venv/bin/pytho
     mkdir -p "$tree"
     tar -c --exclude=.git --exclude=./var . | tar -x -C "$tree"
     [ ! -d ../shared ] || cp -r ../shared "$home/tree/shared"
+    # Scripts of a virtualenv and its link to this checkout name their place.
+    { grep -rlIF "$PWD" "$tree"/.venv*/bin "$tree"/.venv*/lib/python*/site-packages/*.pth 2>/dev/null || true; } \
+        | xargs -r sed -i "s#$PWD#$tree#g"
     chown -R $user:$user "$home/tree"
 fi
 printf '== tests as uid %s\n' $user >&2
