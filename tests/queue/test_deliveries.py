@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from pathlib import Path
 
@@ -185,19 +182,3 @@ def test_a_new_password_ends_the_sessions(tmp_path: Path) -> None:
 def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     with a_server(tmp_path), pytest.raises(AssertionError, match="another queue server uses"):
         Server(tmp_path)
-
-
-@pytest.mark.root
-def test_it_works_as_an_unprivileged_user() -> None:
-    if os.getuid():
-        pytest.skip("not root: then all tests here run as an unprivileged user")
-    folder = Path(tempfile.mkdtemp())
-    try:
-        os.chown(folder, 65534, 65534)
-        who = {"user": 65534, "group": 65534, "extra_groups": []}
-        with a_server(folder, **who) as server, server.session() as session, an_lms() as lms:
-            answered(session, lms.url + "/x")
-            wait_until(lambda: lms.calls)
-            assert server.data.stat().st_uid == 65534
-    finally:
-        shutil.rmtree(folder)
