@@ -175,7 +175,8 @@ def _parents() -> dict[str, Path]:
 def delegate() -> None:
     """v2 only: move this process to the leaf "main" and hand memory and pids down to the jails.
 
-    For the supervisor, once, before it forks. Does nothing where the group is not ours (no Delegate=).
+    For the supervisor, once, before it forks. Does nothing where the group is not ours: not writable (no
+    Delegate=), or shared with processes that are not ours to move (a login session).
     """
     if not _unified():
         return
@@ -185,8 +186,9 @@ def delegate() -> None:
         if number != "0" or folder == MOUNT or folder.name == "main" or not os.access(folder, os.W_OK):
             continue
         with contextlib.suppress(OSError):
+            if (folder / "cgroup.procs").read_text().split() != [str(os.getpid())]:
+                continue
             leaf = folder / "main"
             leaf.mkdir(exist_ok=True)
-            for pid in (folder / "cgroup.procs").read_text().split():
-                (leaf / "cgroup.procs").write_text(pid)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
             (folder / "cgroup.subtree_control").write_text("+memory +pids")

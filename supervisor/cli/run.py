@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 import click
 
+from sandbox import cgroup
 from supervisor import journal, lock, log, notify, worker
 from supervisor.arbiter import Arbiter, Plan, QueuePlan
 from supervisor.cli import options
@@ -59,6 +60,7 @@ def _serve(config: Config) -> int:
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock.hold(state_dir):
+            cgroup.delegate()
             found = journal.prepare(
                 state_dir / journal.FILE_NAME, config.warden.journal_keep_days, time.time()
             )
