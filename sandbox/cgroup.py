@@ -3,7 +3,7 @@
 Runs in: worker. Both hierarchies: v2 (one tree) and v1 (one tree per controller; memory and pids are used).
 
 The zygote lives in its jail's group for good and children inherit it, so a task costs no move; limits are
-written only when they change. Groups are named warden-<pid>-<slot>; one whose pid is gone is swept at the
+written only when they change. Groups are named warden-<pid>-<slot>[-<part>]; one whose pid is gone is swept at the
 next start.
 """
 
@@ -110,12 +110,15 @@ class Group:
                 folder.rmdir()
 
 
-def make(slot: int) -> Group | None:
-    """A group for this process's jail number `slot`, below the one we are in; None where none can be made."""
+def make(slot: int, part: str = "") -> Group | None:
+    """A group for this process's jail number `slot`, below the one we are in; None where none can be made.
+
+    `part` tells apart several jails of one slot.
+    """
     parents = _parents()
     made: dict[str, Path] = {}
     for controller, parent in parents.items():
-        folder = parent / f"{PREFIX}{os.getpid()}-{slot}"
+        folder = parent / f"{PREFIX}{os.getpid()}-{slot}{part and '-' + part}"
         try:
             folder.mkdir(exist_ok=True)
             probe = "memory.max" if controller == "memory" else "pids.max"

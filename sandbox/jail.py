@@ -57,12 +57,14 @@ class Jail:
     """A warm zygote in its namespaces. Opens on first use, opens again after it died.
 
     `slot` tells the jails of one host apart: as root, each slot's learner code has a uid of its own.
+    `part` tells apart the jails that one process has for one slot.
     Not for use from two threads at once.
     """
 
-    def __init__(self, profile: Profile, slot: int = 0) -> None:
+    def __init__(self, profile: Profile, slot: int = 0, part: str = "") -> None:
         self.profile = profile
         self.slot = slot
+        self.part = part
         self.layers: tuple[str, ...] = ()
         self.version = ""
         self.pid = 0
@@ -99,7 +101,7 @@ class Jail:
             with theirs:
                 launcher = _start_launcher(theirs)
             self._control = ours
-            self._group = cgroup.make(self.slot)
+            self._group = cgroup.make(self.slot, self.part)
             if self._group:
                 self._group.join(launcher.pid)
             self._send(

@@ -80,13 +80,20 @@ class Task:
 
     `resident`: the child may stay and be given later tasks of the same module, bundle and limits; each of
     them has the limits anew. Only for entries that never run learner code.
+
+    `command`: execute this program instead (then `entry` is ""): its arguments, the first an absolute path in
+    the jail. `request` is its standard input. Needs a Profile with `programs`.
+    `collect`: names of files (shell-style patterns, relative to SCRATCH, `*` crosses no `/`) that the program
+    leaves and the outcome shall carry: regular files only, `limits.report_kib` together.
     """
 
-    entry: str
-    request: bytes
+    entry: str = ""
+    request: bytes = b""
     limits: Limits = Limits()
     bundle: Bundle | None = None
     resident: bool = False
+    command: tuple[str, ...] = ()
+    collect: tuple[str, ...] = ()
 
 
 class Isolation(StrEnum):
@@ -102,12 +109,23 @@ class Profile:
     `interpreter` is the path of any CPython >= 3.8 (of a virtualenv, too); "" means the base interpreter of
     the running one, without its packages. `library` maps import names to host folders (packages) or files
     (modules), shown read-only and importable in the jail. `preload` is imported once, before any child.
+
+    `programs`: children may execute the programs that the jail shows (Task.command). `show` names host paths
+    that the jail shows besides, read-only, at the same place; missing ones are an error. `environment` is what
+    those programs see, besides the jail's own (HOME, TMPDIR, PATH, LANG).
+    `address_space`: whether Limits.memory_mib bounds the address space of each process. False for runtimes
+    that reserve far more than they use (JVM, Node): then their writable memory is bounded, and the control
+    group's.
     """
 
     interpreter: str = ""
     preload: tuple[str, ...] = ()
     library: Mapping[str, Path] = field(default_factory=dict)
     require: Isolation = Isolation.FULL
+    programs: bool = False
+    show: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    address_space: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one task. `report` is what the entry returned: untrusted bytes, None unless complete."""
+    """What became of one task. `report` is what the entry returned: untrusted bytes, None unless complete.
+
+    Of a program `report` is None and OK means that it exited with status 0 (else EXIT); `exit_code` and
+    `signal` are its own.
+    """
 
     kind: OutcomeKind
     report: bytes | None = None
@@ -133,6 +155,7 @@ class Outcome:
     usage: Usage = Usage()
     isolation: tuple[str, ...] = ()  # names of the layers that were in force
     detail: str = ""  # one line for operators: who killed it and why
+    files: Mapping[str, bytes] = field(default_factory=dict)  # what Task.collect asked for and was there
 
 
 class Runner(Protocol):

@@ -1,0 +1,193 @@
+"""Programs in other languages: compile in one jail, run in another, hand over bytes.
+
+Runs in: worker, tools.
+
+Theory of operation.  A Language is what the configuration says of it: command lines, the host paths that
+each step sees, limits.  `Programs` keeps two warm jails for it, one that shows the compiler and one that
+shows only what the compiled program needs:
+
+    sources  --bundle-->  compile step  --collected files-->  Compiled  --bundle-->  run step, once per test
+
+Both steps see their input read-only at BUNDLE and work in SCRATCH.  Nothing is written on the host: what the
+compiler leaves comes back as bytes, read from the scratch after the compiler and all it started are dead, and
+the program's standard input is a sealed file in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Self
+
+from sandbox.jail import Jail
+from sandbox.model import BUNDLE, SCRATCH, Bundle, Isolation, Limits, Outcome, OutcomeKind, Profile, Task
+
+COMPILE_LIMITS = Limits(
+    wall_s=20.0,
+    cpu_s=10.0,
+    memory_mib=512,
+    output_kib=64,
+    report_kib=16 * 1024,
+    scratch_mib=64,
+    scratch_files=1024,
+    processes=64,
+    open_files=256,
+)
+RUN_LIMITS = Limits(wall_s=8.0, cpu_s=2.0, memory_mib=256, output_kib=1024, processes=32, open_files=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command and what it sees.
+
+    In `command`, "{source}" is the main source file (compile step; run step of a language that is not
+    compiled), "{bundle}" the folder of this step's input, "{scratch}" the writable folder, "{memory_mib}" the
+    step's memory limit, "{main}" the name of the main source without its suffix; "{sources}" alone stands for
+    all source files.
+    """
+
+    command: tuple[str, ...]
+    show: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = RUN_LIMITS
+    address_space: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language as configured. `compile` is None for what is run from its source."""
+
+    name: str
+    source: str  # what the main source file is called, e.g. "main.c"
+    run: Step
+    compile: Step | None = None
+    artefacts: tuple[str, ...] = ()  # patterns of what the compile step leaves for the run step
+    suffixes: tuple[str, ...] = ()  # by which submitted files of this language are known, e.g. (".c",)
+    require: Isolation = Isolation.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What the run step needs: its input files, and the outcome of compiling (None if nothing was)."""
+
+    language: Language
+    bundle: Bundle
+    main: str
+    outcome: Outcome | None = None
+
+
+class CompileFailed(Exception):
+    """The compile step did not give a program: a fact about the source, not a fault of the service.
+
+    `outcome` tells how it ended; its stdout and stderr are what the compiler said (untrusted bytes).
+    """
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+
+
+class Programs:
+    """The jails of one language. Opened on first use; not for use from two threads at once."""
+
+    def __init__(self, language: Language, slot: int = 0) -> None:
+        self.language = language
+        self.slot = slot
+        self._jails: dict[str, Jail] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill what is in the jails; returns when it is dead."""
+        for jail in self._jails.values():
+            jail.close()
+        self._jails.clear()
+
+    def compile(self, sources: Mapping[str, bytes], main: str = "", limits: Limits | None = None) -> Compiled:
+        """Make `sources` (relative paths to contents) runnable. `main` defaults to the language's own name.
+
+        Raises:
+            CompileFailed: the compiler ended otherwise than with status 0, or left no program.
+            SandboxError: the sandbox failed; nothing is known about the source.
+        """
+        main = main or self.language.source
+        bundle = Bundle.of(sources)
+        step = self.language.compile
+        if step is None:
+            return Compiled(self.language, bundle, main)
+        limits = limits or step.limits
+        names = tuple(name for name in sorted(sources) if name.endswith(self.language.suffixes or ("",)))
+        command = _fill(step.command, main, names, limits)
+        task = Task(command=command, bundle=bundle, limits=limits, collect=self.language.artefacts)
+        outcome = self._jail("compile", step).run(task)
+        if outcome.kind is not OutcomeKind.OK:
+            raise CompileFailed(outcome, outcome.detail or outcome.kind.value)
+        if not outcome.files:
+            raise CompileFailed(outcome, f"the compiler left no {' or '.join(self.language.artefacts)}")
+        return Compiled(self.language, Bundle.of(outcome.files), main, outcome)
+
+    def run(
+        self,
+        compiled: Compiled,
+        stdin: bytes = b"",
+        limits: Limits | None = None,
+        arguments: tuple[str, ...] = (),
+    ) -> Outcome:
+        """Run what `compile` gave, once, in a fresh child.
+
+        Raises:
+            SandboxError: the sandbox failed; the program ran nothing, or what it did is not known.
+        """
+        step = self.language.run
+        limits = limits or step.limits
+        command = _fill(step.command, compiled.main, tuple(sorted(compiled.bundle.files)), limits) + arguments
+        task = Task(command=command, request=stdin, bundle=compiled.bundle, limits=limits)
+        return self._jail("run", step).run(task)
+
+    def _jail(self, name: str, step: Step) -> Jail:
+        jail = self._jails.get(name)
+        if jail is None:
+            profile = Profile(
+                programs=True,
+                show=step.show,
+                environment=step.environment,
+                address_space=step.address_space,
+                require=self.language.require,
+            )
+            # Two jails of one slot at the same time: they need different uids and control groups.
+            jail = self._jails[name] = Jail(profile, self.slot, part=name)
+        return jail
+
+
+def _fill(command: tuple[str, ...], main: str, names: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
+    values = {
+        "source": f"{BUNDLE}/{main}",
+        "bundle": BUNDLE,
+        "scratch": SCRATCH,
+        "memory_mib": str(limits.memory_mib),
+        "main": str(PurePosixPath(main).with_suffix("")),
+    }
+    filled: list[str] = []
+    for word in command:
+        if word == "{sources}":
+            filled += [f"{BUNDLE}/{name}" for name in names]
+            continue
+        for key, value in values.items():
+            word = word.replace("{" + key + "}", value)
+        filled.append(word)
+    return tuple(filled)
+
+
+def with_limits(language: Language, compile_limits: Limits | None, run_limits: Limits | None) -> Language:
+    """The language with other limits for its steps."""
+    step = language.compile
+    if step is not None and compile_limits is not None:
+        step = replace(step, limits=compile_limits)
+    run = replace(language.run, limits=run_limits) if run_limits is not None else language.run
+    return replace(language, compile=step, run=run)
