@@ -3,8 +3,8 @@
 Runs in: worker. Both hierarchies: v2 (one tree) and v1 (one tree per controller; memory and pids are used).
 
 The zygote lives in its jail's group for good and children inherit it, so a task costs no move; limits are
-written only when they change. Groups are named warden-<pid>-<slot>[-<part>]; one whose pid is gone is swept at the
-next start.
+written only when they change. Groups are named warden-<pid>-<slot>[-<part>]; one whose pid is gone is swept
+at the next start.
 """
 
 from __future__ import annotations

@@ -111,8 +111,8 @@ class Profile:
     (modules), shown read-only and importable in the jail. `preload` is imported once, before any child.
 
     `programs`: children may execute the programs that the jail shows (Task.command). `show` names host paths
-    that the jail shows besides, read-only, at the same place; missing ones are an error. `environment` is what
-    those programs see, besides the jail's own (HOME, TMPDIR, PATH, LANG).
+    that the jail shows besides, read-only, at the same place; missing ones are an error. `environment` is
+    what those programs see, besides the jail's own (HOME, TMPDIR, PATH, LANG).
     `address_space`: whether Limits.memory_mib bounds the address space of each process. False for runtimes
     that reserve far more than they use (JVM, Node): then their writable memory is bounded, and the control
     group's.
