@@ -141,7 +141,7 @@ def _bind(source: Path, target: Path, device: bool = False) -> None:
         target.touch()
     # Recursive: in a user namespace, what is mounted below the source must come along or the bind is refused.
     kernel.mount(os.fsencode(source), os.fsencode(target), None, kernel.MS_BIND | kernel.MS_REC)
-    attributes = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NOEXEC if device else kernel.MOUNT_ATTR_RDONLY
-    if not device:
-        attributes |= kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+    # A device on a read-only mount can be written to; its timestamps, which are the host's, cannot be changed.
+    attributes = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
+    attributes |= kernel.MOUNT_ATTR_NOEXEC if device else kernel.MOUNT_ATTR_NODEV
     kernel.mount_setattr(os.fsencode(target), attributes)
