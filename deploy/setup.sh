@@ -69,7 +69,8 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]; then
         || { cat .venv/pip.log >&2; die "pip failed (see above)"; }
     echo "$sum" > "$stamp"
 fi
+export PYTHON
 if [ "$what" = test ]; then
-    export PYTHON
-    for script in tests/xqueue/real/setup.sh tests/lms/setup.sh; do bash "$script"; done
+    for script in tests/xqueue/real/setup.sh tests/lms/setup.sh; do sh "$script"; done
 fi
+[ "$what" = demo ] || sh tests/sandbox/course_env/setup.sh
