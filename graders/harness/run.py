@@ -43,7 +43,8 @@ COURSE = "/course"
 SUBMISSION_FILE = "submission.py"
 
 # Bound now, while nobody else's code has run.
-_compile, _exec, _isinstance, _len, _str, _type = compile, exec, isinstance, len, str, type
+_compile, _exec, _isinstance, _issubclass = compile, exec, isinstance, issubclass
+_len, _str, _type = len, str, type
 _dumps, _loads = json.dumps, json.loads
 _StringIO = io.StringIO
 _getvalue = io.StringIO.getvalue
@@ -205,6 +206,7 @@ class _Kept(NamedTuple):
     modules: Dict[str, types.ModuleType]
     shared_random: Any
     random: Any
+    numpy_random: Any
     recursion: int
 
 
@@ -238,6 +240,7 @@ def _kept_grader(asked: Any) -> Any:
             _course_modules(),
             gradelib.rand.getstate(),
             random.getstate(),
+            sys.modules["numpy.random"].get_state() if "numpy.random" in sys.modules else None,
             sys.getrecursionlimit(),
         )
         return grader
@@ -247,6 +250,8 @@ def _kept_grader(asked: Any) -> Any:
     sys.modules.update(kept.modules)
     gradelib.rand.setstate(kept.shared_random)
     random.setstate(kept.random)
+    if kept.numpy_random is not None:
+        sys.modules["numpy.random"].set_state(kept.numpy_random)
     sys.setrecursionlimit(kept.recursion)
     return kept.grader
 
@@ -306,6 +311,9 @@ def _load_grader(asked: Any) -> Any:
         _set_language(asked["lang"], asked["catalogue"])
     gradelib.rand.seed(asked["seed"])
     random.seed(asked["seed"])
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:  # preloaded, and then seeded when the zygote was born
+        numpy_random.seed(asked["seed"])
     module = types.ModuleType("grader")
     module.__file__ = path
     sys.modules["grader"] = module
@@ -453,8 +461,8 @@ def _syntax_error(text: str) -> str:
 
 def _hint(error: Optional[BaseException]) -> str:
     """Which limit an exception of the learner's code speaks of."""
-    # Exact types: what a class of the learner's own says about itself does not matter.
-    if _type(error) is MemoryError:
+    # By type: what an object of the learner's says about itself does not matter.
+    if _issubclass(_type(error), MemoryError):  # numpy raises a class of its own
         return "memory"
     first = error.args[0] if error is not None and error.args else None
     if _type(error) is RuntimeError and _type(first) is _str and first == "can't start new thread":
