@@ -73,11 +73,11 @@ class Catalogue:
         """
         key = (name, lang)
         cached = self._cached.get(key)
-        if cached is not None and _unchanged(cached[0]):
+        if cached is not None and unchanged(cached[0]):
             self._cached.move_to_end(key)
             return cached[1]
         self._cached.pop(key, None)
-        reading = _Reading(self.root)
+        reading = Reading(self.root)
         try:
             problem = _read_problem(reading, name, lang, self._modules)
         except OSError as error:
@@ -120,7 +120,7 @@ def parts_of(name: str) -> list[str]:
     return parts
 
 
-def _read_problem(reading: _Reading, name: str, lang: str, modules: Sequence[str]) -> Problem:
+def _read_problem(reading: Reading, name: str, lang: str, modules: Sequence[str]) -> Problem:
     parts = parts_of(name)
     with reading.opened(parts) as place:
         if stat.S_ISDIR(place.info.st_mode):
@@ -148,7 +148,7 @@ def _read_problem(reading: _Reading, name: str, lang: str, modules: Sequence[str
     return Problem("/".join(parts), f"grader/{file}", tuple(folders), catalogue, Bundle.of(files), answer)
 
 
-def _translations(reading: _Reading, lang: str) -> bytes:
+def _translations(reading: Reading, lang: str) -> bytes:
     """The compiled catalogue (.mo) for the language, or for the language without its region; b"" if none."""
     language, _, region = lang.replace("-", "_").partition("_")
     for folder in dict.fromkeys((lang, f"{language}_{region.upper()}", language)):
@@ -175,12 +175,14 @@ class _Place:
     info: os.stat_result
 
 
-class _Reading:
+class Reading:
     """One walk over the files of a problem: notes what was looked at, and stops at the size caps."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES) -> None:
         self.root = root
         self.seen: list[tuple[str, int, int, int]] = []
+        self._most_bytes = most_bytes
+        self._most_files = most_files
         self._bytes = 0
         self._files = 0
 
@@ -270,10 +272,10 @@ class _Reading:
         size = place.info.st_size
         self._bytes += size
         self._files += 1
-        if self._bytes > MOST_BYTES or self._files > MOST_FILES:
+        if self._bytes > self._most_bytes or self._files > self._most_files:
             raise CatalogueError(
-                f"{'/'.join(parts)!r}: the grader's folder holds more than {MOST_BYTES >> 20} MiB"
-                f" or {MOST_FILES} files"
+                f"{'/'.join(parts)!r}: the grader's folder holds more than {self._most_bytes >> 20} MiB"
+                f" or {self._most_files} files"
             )
         with os.fdopen(os.open(place.name, _FILE, dir_fd=place.parent), "rb") as source:
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
@@ -292,7 +294,8 @@ def _is_shown(name: str) -> bool:
     return not hidden and name.isprintable()
 
 
-def _unchanged(signature: Signature) -> bool:
+def unchanged(signature: Signature) -> bool:
+    """Whether all that was looked at is still as it was."""
     try:
         for path, inode, size, mtime_ns in signature:
             info = os.lstat(path)

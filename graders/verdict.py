@@ -80,7 +80,7 @@ def judge(
     """The finding. `comparisons` has an entry for every test with a comparison of its own, if `is_whole`."""
     verdict = of_outcome(outcome.kind)
     if verdict is not None:
-        return Finding(verdict, 0.0, errors=(_words(outcome, limits),))
+        return Finding(verdict, 0.0, errors=(words(outcome, limits),))
     if report is None or report.interference:
         return Finding(Verdict.INTERFERENCE, 0.0, errors=(_INTERFERED,))
     if report.error:
@@ -117,7 +117,7 @@ def _test_result(test: ExpectedTest, actual: str, comparison: Comparison | None)
     )
 
 
-def _words(outcome: Outcome, limits: Limits) -> str:
+def words(outcome: Outcome, limits: Limits) -> str:
     """What became of the learner's program, in words for him."""
     match outcome.kind:
         case OutcomeKind.WALL:

@@ -15,13 +15,25 @@ the program's standard input is a sealed file in memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import glob
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Protocol, Self
 
 from sandbox.jail import Jail
-from sandbox.model import BUNDLE, SCRATCH, Bundle, Isolation, Limits, Outcome, OutcomeKind, Profile, Task
+from sandbox.model import (
+    BUNDLE,
+    SCRATCH,
+    Bundle,
+    Isolation,
+    Limits,
+    Outcome,
+    OutcomeKind,
+    Profile,
+    SandboxUnavailable,
+    Task,
+)
 
 COMPILE_LIMITS = Limits(
     wall_s=20.0,
@@ -45,10 +57,14 @@ class Step:
     compiled), "{bundle}" the folder of this step's input, "{scratch}" the writable folder, "{memory_mib}" the
     step's memory limit, "{main}" the name of the main source without its suffix; "{sources}" alone stands for
     all source files.
+
+    `show` names host paths that the jail shows, `show_if_there` those that not every system has; both may be
+    shell-style patterns. Each path of `show` must be there.
     """
 
     command: tuple[str, ...]
     show: tuple[str, ...] = ()
+    show_if_there: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = RUN_LIMITS
     address_space: bool = True
@@ -64,6 +80,8 @@ class Language:
     compile: Step | None = None
     artefacts: tuple[str, ...] = ()  # patterns of what the compile step leaves for the run step
     suffixes: tuple[str, ...] = ()  # by which submitted files of this language are known, e.g. (".c",)
+    named_by: str = ""  # pattern whose first group, in a text without a name, names its file (Java's class)
+    memory_signs: tuple[str, ...] = ()  # what a program that could not get memory says on stderr at its end
     require: Isolation = Isolation.FULL
 
 
@@ -89,19 +107,58 @@ class CompileFailed(Exception):
         self.reason = reason
 
 
-class Programs:
-    """The jails of one language. Opened on first use; not for use from two threads at once."""
+class Opened(Protocol):
+    """A jail as used here: `sandbox.jail.Jail`, or something that keeps a watch on one."""
 
-    def __init__(self, language: Language, slot: int = 0) -> None:
+    def open(self) -> None:
+        """Make it ready, unless it is."""
+        ...
+
+    def run(self, task: Task) -> Outcome:
+        """Run a task in a fresh child."""
+        ...
+
+    def close(self) -> None:
+        """Kill what is in it."""
+        ...
+
+
+class Programs:
+    """The jails of one language. Opened on first use; not for use from two threads at once.
+
+    `slot` as for a Jail. `part` tells these jails apart from others of the same slot. `watch` may put
+    something of its own between: it gets the step's name ("compile", "run") and the jail.
+    """
+
+    def __init__(
+        self,
+        language: Language,
+        slot: int = 0,
+        part: str = "",
+        watch: Callable[[str, Jail], Opened] = lambda name, jail: jail,
+    ) -> None:
         self.language = language
         self.slot = slot
-        self._jails: dict[str, Jail] = {}
+        self._part = part
+        self._watch = watch
+        self._jails: dict[str, Opened] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def open(self) -> None:
+        """Open the jails now.
+
+        Raises:
+            SandboxUnavailable: this machine cannot isolate, or has not got what the language needs.
+            SandboxError: it failed otherwise.
+        """
+        if self.language.compile is not None:
+            self._jail("compile", self.language.compile).open()
+        self._jail("run", self.language.run).open()
 
     def close(self) -> None:
         """Kill what is in the jails; returns when it is dead."""
@@ -138,31 +195,57 @@ class Programs:
         stdin: bytes = b"",
         limits: Limits | None = None,
         arguments: tuple[str, ...] = (),
+        files: Mapping[str, bytes] | None = None,
+        collect: tuple[str, ...] = (),
     ) -> Outcome:
         """Run what `compile` gave, once, in a fresh child.
+
+        `files` lie beside the program at BUNDLE, for this run only. `collect` as in `Task`.
 
         Raises:
             SandboxError: the sandbox failed; the program ran nothing, or what it did is not known.
         """
         step = self.language.run
         limits = limits or step.limits
+        bundle = compiled.bundle if not files else Bundle.of({**compiled.bundle.files, **files})
         command = _fill(step.command, compiled.main, tuple(sorted(compiled.bundle.files)), limits) + arguments
-        task = Task(command=command, request=stdin, bundle=compiled.bundle, limits=limits)
+        task = Task(command=command, request=stdin, bundle=bundle, limits=limits, collect=collect)
         return self._jail("run", step).run(task)
 
-    def _jail(self, name: str, step: Step) -> Jail:
+    def _jail(self, name: str, step: Step) -> Opened:
         jail = self._jails.get(name)
         if jail is None:
             profile = Profile(
                 programs=True,
-                show=step.show,
+                show=shown(self.language.name, name, step),
                 environment=step.environment,
                 address_space=step.address_space,
                 require=self.language.require,
             )
-            # Two jails of one slot at the same time: they need different uids and control groups.
-            jail = self._jails[name] = Jail(profile, self.slot, part=name)
+            # Two jails of one slot at the same time: they need different control groups.
+            jail = self._watch(name, Jail(profile, self.slot, part=f"{self._part}{name}"))
+            self._jails[name] = jail
         return jail
+
+
+def shown(language: str, name: str, step: Step) -> tuple[str, ...]:
+    """The host paths that the step's patterns mean here, each once.
+
+    Raises:
+        SandboxUnavailable: a path that must be there is not; says which.
+    """
+    found: dict[str, None] = {}
+    for pattern in step.show:
+        paths = sorted(glob.glob(pattern))  # noqa: PTH207 - absolute patterns, which Path.glob refuses
+        if not paths:
+            raise SandboxUnavailable(
+                f"languages.{language}.{name}.show: there is no {pattern} on this machine; install what the "
+                "language needs, or name where it is"
+            )
+        found |= dict.fromkeys(paths)
+    for pattern in step.show_if_there:
+        found |= dict.fromkeys(sorted(glob.glob(pattern)))  # noqa: PTH207
+    return tuple(found)
 
 
 def _fill(command: tuple[str, ...], main: str, names: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
