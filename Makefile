@@ -1,10 +1,11 @@
 # Two commands do all: `make demo` shows the whole path, `make test` proves it.
-.PHONY: help demo test lint check bench clean
+.PHONY: help demo test test-vm lint check bench clean
 V := .venv/bin
 
 help:
 	@echo "make demo    set up, then grade the sample course end to end (ARGS=... is passed on)"
 	@echo "make test    set up, then ruff, mypy, import-linter and all tests"
+	@echo "make test-vm the sandbox in a virtual machine: unified cgroups, no user namespaces (as root)"
 	@echo "make check   the quick part of it: linters and the fast tests"
 	@echo "make bench   set up, then the table of docs/performance.md"
 	@echo "make clean   remove virtualenvs and caches"
@@ -15,6 +16,9 @@ demo:
 
 test: lint
 	deploy/run-tests.sh $(ARGS)
+
+test-vm:
+	@deploy/vm/test-vm.sh $(ARGS)
 
 lint:
 	deploy/setup.sh test

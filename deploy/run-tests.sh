@@ -20,7 +20,7 @@ if ! "${as_user[@]}" test -r "$tree/pyproject.toml" -a -x "$tree/.venv/bin/pytho
     # The checkout lies where that user cannot read: he gets a copy of it, beside the same data.
     tree=$home/tree/checkout
     mkdir -p "$tree"
-    tar -c --exclude=.git --exclude=./var . | tar -x -C "$tree"
+    tar -c --exclude=.git --exclude=./var --exclude=./.vm . | tar -x -C "$tree"
     [ ! -d ../shared ] || cp -r ../shared "$home/tree/shared"
     # Scripts of a virtualenv and its link to this checkout name their place.
     { grep -rlIF "$PWD" "$tree"/.venv*/bin "$tree"/.venv*/lib/python*/site-packages/*.pth 2>/dev/null || true; } \

@@ -1,26 +1,49 @@
 """A control group per jail: memory and process count of zygote and child together, where we may make one.
 
-Runs in: worker. Both hierarchies: v2 (one tree) and v1 (one tree per controller; memory and pids are used).
+Runs in: worker; delegate() in the supervisor. Both hierarchies: v2 (one tree) and v1 (one tree per
+controller; memory and pids are used).
 
-The zygote lives in its jail's group for good and children inherit it, so a task costs no move; limits are
-written only when they change. Groups are named warden-<pid>-<slot>[-<part>]; one whose pid is gone is swept
-at the next start.
+Theory of operation.  The zygote lives in its jail's group for good and children inherit it, so a task costs
+no move; limits are written only when they change. Groups are named warden-<pid>-<slot>[-<part>]; one whose
+pid is gone is swept at the next start.
+
+Where they go, in v1: below the group that we are in. In v2 no group but the root may both hold processes and
+hand controllers down, so they go below the nearest group above us that hands them down and lets us in:
+
+    xqueue-warden.service        delegated to us (systemd: Delegate=yes); hands memory and pids down
+    |-- main                     supervisor and workers: delegate() moved them here
+    |-- warden-812-0             a jail
+    `-- warden-813-1
+
+An ordinary user's desktop terminal has such a group above it, an ssh session has none. As root there always
+is one: the slice above the session or above the service that was not delegated. The group of a service that
+was not delegated is left alone, as systemd may take its controllers away again.
+
+memory.oom.group stays off: the kernel shall kill the child, which stands first in line, not the zygote too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MOUNT = Path("/sys/fs/cgroup")
 PREFIX = "warden-"
+LEAF = "main"
+WANTED = ("memory", "pids")
+EMPTY_S = 2.0
+"""How long those who are killed may take to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    oom_kills: int = 0
+    oom_kills: int = 0  # because this group was at its limit; not when the host or a slice was
     fork_failures: int = 0
 
 
@@ -33,6 +56,9 @@ class Group:
     unified: bool
     _written: dict[Path, str] = field(default_factory=dict)
     _watched: dict[Path, int] = field(default_factory=dict)
+    _killed: int = 0  # as the kernel counts, at the last look
+    _pressed: int = 0
+    _own_kills: int = 0
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -51,10 +77,19 @@ class Group:
         for folder in self.folders():
             (folder / "cgroup.procs").write_text(str(pid))
 
+    def members(self) -> set[int]:
+        """The processes in it, as seen from our pid namespace."""
+        found: set[int] = set()
+        for folder in self.folders():
+            with contextlib.suppress(FileNotFoundError):
+                found.update(map(int, (folder / "cgroup.procs").read_text().split()))
+        return found
+
     def limit(self, memory_bytes: int, processes: int) -> None:
         """Bound memory (no swap) and the number of processes and threads."""
         if self.memory and self.unified:
             self._write(self.memory / "memory.max", memory_bytes)
+            # Not there on a kernel that does not account for swap.
             self._write(self.memory / "memory.swap.max", 0, optional=True)
         elif self.memory:
             # memsw (memory and swap) may never be below memory: lower one first, raise the other first
@@ -82,65 +117,96 @@ class Group:
 
     def counters(self) -> Counters:
         """Totals since the group was made."""
-        kills = failures = 0
-        if self.memory:
-            name = "memory.events" if self.unified else "memory.oom_control"
-            kills = self._field(self.memory / name, b"oom_kill")
+        failures = 0
+        if self.memory and self.unified:
+            # "oom" counts how often *this* group was at its limit and nothing could be reclaimed; a victim of
+            # the host's or a slice's shortage is in "oom_kill" only, and is no learner's fault.
+            kills, pressed = self._fields(self.memory / "memory.events", b"oom_kill", b"oom")
+            if pressed != self._pressed:
+                self._own_kills += kills - self._killed
+            self._killed, self._pressed = kills, pressed
+        elif self.memory:
+            (self._own_kills,) = self._fields(self.memory / "memory.oom_control", b"oom_kill")
         if self.pids:
-            failures = self._field(self.pids / "pids.events", b"max")
-        return Counters(kills, failures)
+            (failures,) = self._fields(self.pids / "pids.events", b"max")
+        return Counters(self._own_kills, failures)
 
-    def _field(self, file: Path, name: bytes) -> int:
-        """A line's number. The file stays open: it is read after every task."""
+    def _fields(self, file: Path, *names: bytes) -> list[int]:
+        """Numbers of the lines so named. The file stays open: it is read after every task."""
         fd = self._watched.get(file)
         if fd is None:
             fd = self._watched[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        found = dict.fromkeys(names, 0)
         for line in os.pread(fd, 4096, 0).splitlines():
             key, _, value = line.partition(b" ")
-            if key == name:
-                return int(value)
-        return 0
+            if key in found:
+                found[key] = int(value)
+        return [found[name] for name in names]
+
+    def kill(self, timeout_s: float = EMPTY_S) -> bool:
+        """Kill all that is in it, however fast it forks, and wait; True if it is empty then."""
+        deadline = time.monotonic() + timeout_s
+        if self.unified:
+            for folder in self.folders():
+                with contextlib.suppress(OSError):  # before Linux 5.14: one by one, below
+                    (folder / "cgroup.kill").write_text("1")
+        while pids := self.members() - {0, os.getpid()}:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    pidfd = os.pidfd_open(pid)
+                    try:
+                        if pid not in self.members():  # another one has its number already
+                            continue
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                        left_s = deadline - time.monotonic()
+                        if left_s <= 0 or not select.select([pidfd], [], [], left_s)[0]:
+                            return False
+                    finally:
+                        os.close(pidfd)
+        return True
 
     def remove(self) -> None:
+        """Kill what is left in it, and take it away."""
         for fd in self._watched.values():
             os.close(fd)
         self._watched.clear()
+        self.kill()
         for folder in self.folders():
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
 def make(slot: int, part: str = "") -> Group | None:
-    """A group for this process's jail number `slot`, below the one we are in; None where none can be made.
+    """A group for this process's jail number `slot`; None where none can be made.
 
     `part` tells apart several jails of one slot.
     """
-    parents = _parents()
+    name = f"{PREFIX}{os.getpid()}-{slot}{part and '-' + part}".replace("/", "_")
+    unified = _unified()
     made: dict[str, Path] = {}
-    for controller, parent in parents.items():
-        folder = parent / f"{PREFIX}{os.getpid()}-{slot}{part and '-' + part}"
+    for controller, home in _homes().items():
+        folder = home / name
+        limit = "pids.max" if controller == "pids" else "memory.max" if unified else "memory.limit_in_bytes"
         try:
             folder.mkdir(exist_ok=True)
-            probe = "memory.max" if controller == "memory" else "pids.max"
-            if not _unified() and controller == "memory":
-                probe = "memory.limit_in_bytes"
-            if not os.access(folder / probe, os.W_OK):
-                raise PermissionError(folder)
+            usable = os.access(folder / limit, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
         except OSError:
+            continue
+        if usable:
+            made[controller] = folder
+        elif folder not in made.values():
             with contextlib.suppress(OSError):
                 folder.rmdir()
-            continue
-        made[controller] = folder
     if not made:
         return None
-    return Group(made.get("memory"), made.get("pids"), _unified())
+    return Group(made.get("memory"), made.get("pids"), unified)
 
 
 def sweep() -> list[Path]:
     """Remove groups whose maker is dead; returns those removed."""
     removed = []
-    for parent in set(_parents().values()):
-        for folder in parent.glob(f"{PREFIX}*-*"):
+    for home in set(_homes().values()):
+        for folder in home.glob(f"{PREFIX}*-*"):
             pid = folder.name[len(PREFIX) :].partition("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 with contextlib.suppress(OSError):
@@ -149,49 +215,107 @@ def sweep() -> list[Path]:
     return removed
 
 
+def delegate() -> None:
+    """v2 only: make the group that is ours hand memory and pids down to jails; we move to its leaf "main".
+
+    For the supervisor, once, before it forks. Does nothing where the group is not ours (not writable: no
+    Delegate=), is shared with processes that are not ours to move, or where a group above serves already.
+    """
+    if not _unified():
+        return
+    own = _own_unified()
+    if own is None or set(choose(_offers(own))) == set(WANTED):
+        return
+    # With DelegateSubgroup= systemd puts us into a leaf, and the group above it is the delegated one.
+    for folder in (own.parent, own):
+        if folder.is_relative_to(MOUNT) and _is_ours(folder):
+            with contextlib.suppress(OSError):
+                inside = (folder / "cgroup.procs").read_text().split()
+                if folder == own and _is_root(folder):
+                    inside = []  # the only group that may hold processes, too
+                elif inside == [str(os.getpid())]:
+                    (folder / LEAF).mkdir(exist_ok=True)
+                    (folder / LEAF / "cgroup.procs").write_text(str(os.getpid()))
+                    inside = []
+                if not inside:
+                    for name in WANTED:
+                        with contextlib.suppress(OSError):  # each for itself: one may not be there
+                            (folder / "cgroup.subtree_control").write_text(f"+{name}")
+                    return
+
+
+def choose(offers: Iterable[tuple[Path, Iterable[str]]]) -> dict[str, Path]:
+    """v2: controller -> the group to make ours in, from (group, controllers it hands down), nearest first.
+
+    One group for all, as a process is in one only; the first that offers most.
+    """
+    best: tuple[Path, list[str]] | None = None
+    for folder, handed_down in offers:
+        useful = [name for name in WANTED if name in handed_down]
+        if useful and (best is None or len(useful) > len(best[1])):
+            best = folder, useful
+    return dict.fromkeys(best[1], best[0]) if best else {}
+
+
+def memberships(text: str) -> dict[str, str]:
+    """controller -> path of the group we are in, from /proc/self/cgroup; the key of v2's is ""."""
+    found = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
 def _unified() -> bool:
     return (MOUNT / "cgroup.controllers").exists()
 
 
-def _parents() -> dict[str, Path]:
+def _homes() -> dict[str, Path]:
     """controller -> the folder in which we may make groups."""
-    found: dict[str, Path] = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        number, controllers, path = line.split(":", 2)
-        if _unified() and number == "0":
-            # No group but the root may both hold processes and hand controllers down: a delegated service
-            # keeps its own processes in a leaf called "main", and jails go beside it.
-            folder = MOUNT / path.lstrip("/")
-            if folder.name == "main":
-                folder = folder.parent
-            with contextlib.suppress(OSError):
-                for name in (folder / "cgroup.subtree_control").read_text().split():
-                    if name in ("memory", "pids"):
-                        found[name] = folder
-        elif not _unified():
-            for name in controllers.split(","):
-                if name in ("memory", "pids") and (MOUNT / name).is_dir():
-                    found[name] = MOUNT / name / path.lstrip("/")
+    if _unified():
+        own = _own_unified()
+        return choose(_offers(own)) if own else {}
+    found = {}
+    for name, path in memberships(Path("/proc/self/cgroup").read_text()).items():
+        folder = MOUNT / name / path.lstrip("/")
+        if name in WANTED and folder.is_dir():
+            found[name] = folder
     return found
 
 
-def delegate() -> None:
-    """v2 only: move this process to the leaf "main" and hand memory and pids down to the jails.
+def _own_unified() -> Path | None:
+    path = memberships(Path("/proc/self/cgroup").read_text()).get("")
+    # A path that begins with /.. is outside of what our cgroup namespace shows.
+    return None if path is None or ".." in path.split("/") else MOUNT / path.lstrip("/")
 
-    For the supervisor, once, before it forks. Does nothing where the group is not ours: not writable (no
-    Delegate=), or shared with processes that are not ours to move (a login session).
-    """
-    if not _unified():
-        return
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        number, _, path = line.split(":", 2)
-        folder = MOUNT / path.lstrip("/")
-        if number != "0" or folder == MOUNT or folder.name == "main" or not os.access(folder, os.W_OK):
-            continue
+
+def _offers(own: Path) -> list[tuple[Path, list[str]]]:
+    """(group, controllers that it hands down), nearest first, of those in which we may make groups."""
+    offers = []
+    for folder in (own, *own.parents):
+        if not folder.is_relative_to(MOUNT):
+            break
+        # To move a process takes the right to write to the nearest group above both places: this one.
+        if os.access(folder, os.W_OK | os.X_OK) and os.access(folder / "cgroup.procs", os.W_OK):
+            with contextlib.suppress(OSError):
+                offers.append((folder, (folder / "cgroup.subtree_control").read_text().split()))
+    return offers
+
+
+def _is_ours(folder: Path) -> bool:
+    """Was this group given to us to arrange as we like?"""
+    if not os.access(folder, os.W_OK | os.X_OK) or not os.access(folder / "cgroup.subtree_control", os.W_OK):
+        return False
+    if os.geteuid() != 0 or not Path("/run/systemd/system").exists():
+        return True
+    # Root may write to all; systemd marks those that it has given away.
+    for name in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
-            if (folder / "cgroup.procs").read_text().split() != [str(os.getpid())]:
-                continue
-            leaf = folder / "main"
-            leaf.mkdir(exist_ok=True)
-            (leaf / "cgroup.procs").write_text(str(os.getpid()))
-            (folder / "cgroup.subtree_control").write_text("+memory +pids")
+            if os.getxattr(folder, name) == b"1":
+                return True
+    return False
+
+
+def _is_root(folder: Path) -> bool:
+    """The root of all groups, not only of our cgroup namespace: that one has a type."""
+    return folder == MOUNT and not (folder / "cgroup.type").exists()
