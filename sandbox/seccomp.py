@@ -39,7 +39,7 @@ sched_rr_get_interval getcpu clock_gettime clock_getres clock_nanosleep nanoslee
 getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete kill tkill
 tgkill rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait
 rt_sigqueueinfo sigaltstack pause arch_prctl getrandom pidfd_open pidfd_send_signal sendto sendmsg
-sendmmsg recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt setsockopt
+sendmmsg recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt
 """.split()  # noqa: SIM905 - reads better than a list
 
 DEADLY = """
@@ -104,6 +104,7 @@ PR_ALLOWED = (
     21,  # PR_GET_SECCOMP
     0x53564D41,  # PR_SET_VMA: malloc and Python name their arenas
 )
+SOCKET_OPTIONS = (2, 7, 8, 9, 13, 20, 21)  # SO_REUSEADDR SNDBUF RCVBUF KEEPALIVE LINGER RCVTIMEO SNDTIMEO
 LOW_32 = 0xFFFFFFFF
 
 
@@ -140,6 +141,10 @@ def program() -> bytes:
         _rule(filter_, pyseccomp.ALLOW, "prctl", argument(0, masked, LOW_32, option))
     # Pairs of connected sockets lead nowhere; asyncio and multiprocessing need them.
     _rule(filter_, pyseccomp.ALLOW, "socketpair", argument(0, masked, LOW_32, socket.AF_UNIX))
+    # Buffers and timeouts; no filter programs for the kernel, no names by the back door (SO_PASSCRED binds).
+    for option in SOCKET_OPTIONS:
+        one, name = argument(1, masked, LOW_32, socket.SOL_SOCKET), argument(2, masked, LOW_32, option)
+        _rule(filter_, pyseccomp.ALLOW, "setsockopt", one, name)
     # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals) nor F_SETPIPE_SZ (kernel memory).
     for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1024, 1025, 1030, 1032, 1033, 1034):
         _rule(filter_, pyseccomp.ALLOW, "fcntl", argument(1, masked, LOW_32, command))

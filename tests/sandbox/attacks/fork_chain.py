@@ -1,0 +1,10 @@
+# attack: never the same process for long: each forks its heir and ends
+# expect: wall cpu
+# wall: 0.5
+import os, time
+
+if os.fork() == 0:
+    while True:
+        if os.fork():
+            os._exit(0)
+time.sleep(100)

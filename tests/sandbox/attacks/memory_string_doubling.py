@@ -1,0 +1,6 @@
+# attack: a text that doubles
+# expect: memory
+# reveals: MemoryError
+text = "x"
+while True:
+    text += text
