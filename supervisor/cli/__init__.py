@@ -19,6 +19,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "supervisor.cli.check:check",
         "Validate the configuration and every grader under the grader roots.",
     ),
+    "doctor": (
+        "supervisor.cli.doctor:doctor",
+        "Find out what isolation this machine can give, and what mends what it cannot.",
+    ),
     "status": ("supervisor.cli.status:status", "Show what the service is doing."),
     "health": (
         "supervisor.cli.health:health",
