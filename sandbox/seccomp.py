@@ -145,8 +145,9 @@ def program() -> bytes:
     for option in SOCKET_OPTIONS:
         one, name = argument(1, masked, LOW_32, socket.SOL_SOCKET), argument(2, masked, LOW_32, option)
         _rule(filter_, pyseccomp.ALLOW, "setsockopt", one, name)
-    # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals) nor F_SETPIPE_SZ (kernel memory).
-    for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1024, 1025, 1030, 1032, 1033, 1034):
+    # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals), F_SETLEASE (it holds up whoever opens a
+    # shared file), F_NOTIFY, nor F_SETPIPE_SZ (kernel memory).
+    for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1033, 1034):
         _rule(filter_, pyseccomp.ALLOW, "fcntl", argument(1, masked, LOW_32, command))
     # prlimit64 may read, for this process (0) only: the second structure pointer is the new limit.
     _rule(filter_, pyseccomp.ALLOW, "prlimit64", argument(0, equal, 0), argument(2, equal, 0))

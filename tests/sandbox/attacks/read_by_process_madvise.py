@@ -1,0 +1,5 @@
+# attack: advises the kernel on another process's memory
+# expect: forbidden
+import ctypes, os
+
+ctypes.CDLL(None).syscall(440, os.pidfd_open(os.getpid()), 0, 0, 0, 0)

@@ -1,0 +1,5 @@
+# attack: takes a descriptor out of another process
+# expect: forbidden
+import ctypes, os
+
+ctypes.CDLL(None).syscall(438, os.pidfd_open(os.getpid()), 1, 0)
