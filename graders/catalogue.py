@@ -178,11 +178,11 @@ class _Place:
 class Reading:
     """One walk over the files of a problem: notes what was looked at, and stops at the size caps."""
 
-    def __init__(self, root: Path, most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES) -> None:
+    def __init__(self, root: Path, most_bytes: int | None = None, most_files: int | None = None) -> None:
         self.root = root
         self.seen: list[tuple[str, int, int, int]] = []
-        self._most_bytes = most_bytes
-        self._most_files = most_files
+        self._most_bytes = MOST_BYTES if most_bytes is None else most_bytes
+        self._most_files = MOST_FILES if most_files is None else most_files
         self._bytes = 0
         self._files = 0
 

@@ -116,7 +116,8 @@ class ProgramHandler:
 
     Args:
         grader_root: the folder that grader paths are relative to; a grader is a problem's folder.
-        toolchains: where programs run. Learners may write in its `learners`, problems may allow fewer.
+        toolchains: where programs run.
+        languages: what learners may write in: all of its `learners`, unless fewer are named here.
         graders: names that a payload may use for paths.
         limits: changes to the languages' own limits for a run; a problem's own lie over them.
         comparison: for problems that say nothing about it.
@@ -128,6 +129,7 @@ class ProgramHandler:
         self,
         grader_root: Path,
         toolchains: Toolchains,
+        languages: Sequence[str] = (),
         graders: Mapping[str, str] | None = None,
         limits: Mapping[str, int | float] | None = None,
         comparison: Comparison = Comparison(),
@@ -137,6 +139,7 @@ class ProgramHandler:
     ) -> None:
         self.catalogue = TestCatalogue(Path(grader_root), comparison)
         self._toolchains = toolchains
+        self._languages = tuple(languages) or toolchains.learners
         self._graders = dict(graders or {})
         self._limits = dict(limits or {})
         self._ignore_exit_status = ignore_exit_status
@@ -175,11 +178,11 @@ class ProgramHandler:
         Raises:
             CourseError: none is left.
         """
-        allowed = [name for name in self._toolchains.learners if name in (problem.languages or (name,))]
+        allowed = [name for name in self._languages if name in (problem.languages or (name,))]
         if not allowed:
             raise PayloadError(
                 f"problem {problem.name!r} allows {', '.join(problem.languages)}, the handler"
-                f" {', '.join(self._toolchains.learners)}"
+                f" {', '.join(self._languages)}"
             )
         return [self._toolchains.languages[name] for name in allowed]
 

@@ -20,16 +20,21 @@ from urllib.parse import urlsplit
 
 import tomli
 
+from graders.languages import KEYS, STEP_KEYS, LanguageError, built_in, change_limits, language
 from sandbox.model import Limits
+from sandbox.program import Language
 from supervisor.overrides import dotted, override
 from supervisor.settings import (
     CLASS,
     GRADELIB,
+    LANGUAGE,
     LIMITS,
+    PROGRAM,
     QUEUE,
     REQUIRED,
     SANDBOX,
     SERVER,
+    STEP,
     WARDEN,
     ClassSettings,
     Config,
@@ -37,6 +42,7 @@ from supervisor.settings import (
     HandlerSettings,
     LogStyle,
     Problem,
+    ProgramSettings,
     Queue,
     Sandbox,
     SecretRef,
@@ -55,6 +61,7 @@ __all__ = [
     "HandlerSettings",
     "LogStyle",
     "Problem",
+    "ProgramSettings",
     "Queue",
     "Sandbox",
     "SecretRef",
@@ -224,7 +231,7 @@ class _Reader:
                 self.bad(f"unknown section; {hint(key, _TOP)}", key)
         warden = self.warden(tree.get("warden", {}))
         server_tables = self.named(tree, "servers")
-        sandbox_tables = self.named(tree, "sandboxes")
+        sandbox_tables = self.named(tree, "sandboxes", needed=_needs_sandboxes(tree))
         queue_tables = self.named(tree, "queues")
         whole = len(self.problems)  # so many concern everything
 
@@ -242,14 +249,23 @@ class _Reader:
                 sandboxes[name] = sandbox
             else:
                 bad_sandboxes[name] = problems
+        languages, bad_languages = dict(built_in()), {}
+        for name, table in self.named(tree, "languages", needed=False).items():
+            found, problems = self.apart(lambda: self.language(name, table))  # noqa: B023
+            if found and not problems:
+                languages[name] = found
+            else:
+                bad_languages[name] = problems
         queues, refused = {}, {}
-        names = (server_tables, sandbox_tables)
+        names = (server_tables, sandbox_tables, {*languages, *bad_languages})
         for name, table in queue_tables.items():
             queue, problems = self.apart(lambda: self.queue(name, table, names, sandboxes, cpus))  # noqa: B023
             for needed in _needs(table, "server"):
                 problems += bad_servers.get(needed, ())
             for needed in _needs(table, "sandbox"):
                 problems += bad_sandboxes.get(needed, ())
+            for needed in _needs(table, "languages"):
+                problems += bad_languages.get(needed, ())
             if queue and not problems:
                 queues[name] = queue
             else:
@@ -265,6 +281,7 @@ class _Reader:
             queues=queues,
             refused=refused,
             warnings=tuple(self.warnings),
+            languages=languages,
         )
 
     def apart(self, read: Any) -> tuple[Any, list[Problem]]:
@@ -273,13 +290,13 @@ class _Reader:
         value = read()
         return value, self.problems[before:]
 
-    def named(self, tree: Table, section: str) -> dict[str, object]:
-        """The tables of a section, by their names; at least one."""
+    def named(self, tree: Table, section: str, needed: bool = True) -> dict[str, object]:
+        """The tables of a section, by their names; at least one if it is needed."""
         tables = tree.get(section, {})
         if not isinstance(tables, dict):
             self.bad(f"must be a table of tables, is {toml_type(tables)}; write [{section}.NAME]", section)
             return {}
-        if not tables:
+        if not tables and needed:
             self.bad(f"there is none; add a [{section}.NAME]", section)
         for name in tables:
             if not name.strip() or not name.isprintable():
@@ -352,6 +369,28 @@ class _Reader:
             return None
         return Sandbox(name=name, limits=limits, **found)
 
+    def language(self, name: str, table: object) -> Language | None:
+        """A language: every key looked at by itself, then all together."""
+        here = ("languages", name)
+        before = len(self.problems)
+        self.values(table, LANGUAGE, *here, besides=("compile", "run"))
+        if not isinstance(table, dict):
+            return None
+        for step in ("compile", "run"):
+            if step not in table:
+                continue
+            self.values(table[step], STEP, *here, step)
+            limits = table[step].get("limits") if isinstance(table[step], dict) else None
+            if isinstance(limits, dict):
+                self.limits(limits, Limits(), *here, step, "limits")
+        if len(self.problems) > before:
+            return None
+        try:
+            return language(name, table)
+        except LanguageError as error:
+            self.bad(error.message, "languages", *error.path.split("."))
+            return None
+
     def limits(self, table: object, beneath: Limits, *here: str | int) -> Limits | None:
         """`beneath` with the table's own numbers on top."""
         before = len(self.problems)
@@ -364,7 +403,7 @@ class _Reader:
         self,
         name: str,
         table: object,
-        names: tuple[Collection[str], Collection[str]],
+        names: tuple[Collection[str], Collection[str], Collection[str]],
         sandboxes: Mapping[str, Sandbox],
         cpus: Collection[int],
     ) -> Queue | None:
@@ -389,15 +428,27 @@ class _Reader:
                 f"is below poll_floor_s ({floor:g}); raise it or lower the floor", *here, "poll_ceiling_s"
             )
         delay = found.get("processing_delay_s")
-        handlers = self.handlers(table.get("handlers", []), names[1], sandboxes, delay, *here)
+        handlers = self.handlers(table.get("handlers", []), names[1:], sandboxes, delay, *here)
         if len(self.problems) > before or any(handler is None for handler in handlers):
             return None
-        return Queue(name=name, handlers=tuple(one for one in handlers if one), **found)
+        queue = Queue(name=name, handlers=tuple(one for one in handlers if one), **found)
+        jails: set[str] = set()
+        for one in queue.handlers:
+            jails |= set(one.languages) if isinstance(one, ProgramSettings) else {one.sandbox}
+        if len(jails) >= MOST_JAILS:
+            self.bad(
+                f"its handlers use {len(jails)} sandboxes and languages; {MOST_JAILS - 1} are possible, "
+                "so spread them over several queues",
+                *here,
+                "handlers",
+            )
+            return None
+        return queue
 
     def handlers(
         self,
         tables: object,
-        sandbox_names: Collection[str],
+        names: tuple[Collection[str], Collection[str]],
         sandboxes: Mapping[str, Sandbox],
         delay: float | None,
         *queue: str | int,
@@ -409,7 +460,7 @@ class _Reader:
         found = []
         unreachable_after: int | None = None
         for index, table in enumerate(tables):
-            handler = self.handler(table, sandbox_names, sandboxes, *here, index)
+            handler = self.handler(table, names, sandboxes, *here, index)
             found.append(handler)
             if handler is None:
                 continue
@@ -422,8 +473,10 @@ class _Reader:
                 )
             elif handler.match == "*":
                 unreachable_after = index
+            if not isinstance(handler, GradelibSettings):
+                continue
             worst_s = handler.limits.wall_s * PASSES
-            if isinstance(handler, GradelibSettings) and delay is not None and worst_s >= delay:
+            if delay is not None and worst_s >= delay:
                 self.warn(
                     f"one grading may take {worst_s:g} s ({PASSES} runs), but after {delay:g} s the server "
                     "hands it to somebody else; lower wall_s, or raise processing_delay_s here and there",
@@ -437,7 +490,7 @@ class _Reader:
     def handler(
         self,
         table: object,
-        sandbox_names: Collection[str],
+        names: tuple[Collection[str], Collection[str]],
         sandboxes: Mapping[str, Sandbox],
         *here: str | int,
     ) -> HandlerSettings | None:
@@ -446,10 +499,13 @@ class _Reader:
             self.bad(f"must be a table, is {toml_type(table)}; write [[{dotted(*here[:-1])}]]", *here)
             return None
         kind = table.get("kind")
-        if kind is not None and kind not in ("gradelib", "class"):
-            known = f"; {hint(kind, ('gradelib', 'class'))}" if isinstance(kind, str) else ""
-            self.bad(f'must be "gradelib" or "class"{known}', *here, "kind")
+        if kind is not None and kind not in _KINDS:
+            known = f"; {hint(kind, _KINDS)}" if isinstance(kind, str) else ""
+            self.bad(f'must be "gradelib", "class" or "program"{known}', *here, "kind")
             return None
+        if kind == "program":
+            return self.program(table, names[1], *here)
+        sandbox_names = names[0]
         found = self.values(table, CLASS if kind == "class" else GRADELIB, *here)
         sandbox = found.get("sandbox")
         if sandbox is not None and sandbox not in sandbox_names:
@@ -478,17 +534,59 @@ class _Reader:
             return ClassSettings(**found)
         return GradelibSettings(**found)
 
+    def program(self, table: Table, names: Collection[str], *here: str | int) -> ProgramSettings | None:
+        """A handler of kind "program"."""
+        before = len(self.problems)
+        found = self.values(table, PROGRAM, *here)
+        for index, name in enumerate(found.get("languages") or ()):
+            if name not in names:
+                self.bad(f"there is no language {name}; {hint(name, names)}", *here, "languages", index)
+        self.limits(table.get("limits", {}), Limits(), *here, "limits")
+        root = found.get("grader_root")
+        for name, path in (found.get("graders") or {}).items():
+            if root is not None and not exists(root / path, Path.is_dir):
+                self.bad(f"there is no folder {root / path}; correct the path", *here, "graders", name)
+        if len(self.problems) > before:
+            return None
+        try:
+            change_limits(Limits(), found["limits"])
+        except ValueError as error:
+            self.bad(f"makes no sense: {error}", *here, "limits")
+            return None
+        del found["kind"]
+        return ProgramSettings(**found)
 
-_TOP: Final = ("warden", "servers", "sandboxes", "queues")
+
+_TOP: Final = ("warden", "servers", "sandboxes", "languages", "queues")
+_KINDS: Final = ("gradelib", "class", "program")
+MOST_JAILS: Final = 16
+"""Numbers (user ids, control groups) that a slot has for jails; one is for the validators of programs."""
+
+
+def _needs_sandboxes(tree: Table) -> bool:
+    """Whether the file is to have a [sandboxes]: all but queues of program handlers only need one."""
+    queues = tree.get("queues")
+    tables = list(queues.values()) if isinstance(queues, dict) else []
+    kinds = [
+        handler.get("kind") if isinstance(handler, dict) else None
+        for table in tables
+        if isinstance(table, dict) and isinstance(table.get("handlers"), list)
+        for handler in table["handlers"]
+    ]
+    return not kinds or any(kind != "program" for kind in kinds)
 
 
 def _needs(table: object, key: str) -> set[str]:
-    """The names of servers or sandboxes that a queue's table speaks of, however bad the rest of it is."""
+    """Names of servers, sandboxes or languages that a queue's table speaks of, however bad the rest is."""
     if not isinstance(table, dict):
         return set()
     handlers = table.get("handlers")
     places = [table] if key == "server" else (handlers if isinstance(handlers, list) else [])
-    names = [place.get(key) for place in places if isinstance(place, dict)]
+    names: list[object] = []
+    for place in places:
+        if isinstance(place, dict):
+            value = place.get(key)
+            names += value if isinstance(value, list) else [value]
     return {name for name in names if isinstance(name, str)}
 
 
@@ -516,3 +614,4 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 
 assert {f.name for f in fields(Limits)} == {setting.key for setting in LIMITS}  # noqa: S101
+assert {*KEYS, *STEP_KEYS} == {one.key for one in (*LANGUAGE, *STEP)} | {"compile", "run"}  # noqa: S101

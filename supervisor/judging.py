@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from graders.base import ClassHandler
 from graders.errors import CourseError
 from graders.feedback import Feedback
-from graders.model import Blame, Cause, Handler, Judgement, Result, Verdict, Work
+from graders.model import Blame, Cause, Judgement, Result, Verdict, Work
 from graders.payload import parse_payload
+from graders.program import ProgramHandler, Toolchains
 from graders.python import GradelibHandler, profile
 from sandbox.jail import Jail
 from sandbox.model import Outcome, Task
+from supervisor.config import MOST_JAILS
 from supervisor.events import Layers, Phase
 from supervisor.heartbeat import Voice
-from supervisor.settings import Config, GradelibSettings, HandlerSettings, Queue
+from supervisor.settings import Config, GradelibSettings, HandlerSettings, ProgramSettings, Queue
 from xqueue.protocol import ProtocolError, Reply, encode_reply
 
 log = logging.getLogger(__name__)
@@ -30,8 +32,10 @@ OPEN_S: Final = 75.0
 """The longest that a jail takes to open: two answers of at most 30 s each, and the launcher's end."""
 ANSWER_S: Final = 20.0
 """What a run may take besides its wall-clock limit; sandbox.jail allows the zygote 10 s."""
-JAILS_PER_SLOT: Final = 16
+JAILS_PER_SLOT: Final = MOST_JAILS
 """Numbers (user ids, control groups) set aside for the jails of one slot."""
+BUDGET: Final = 0.8
+"""The part of a queue's processing_delay_s after which the tests of a program are not begun any more."""
 
 
 class Announced:
@@ -69,8 +73,7 @@ class Announced:
 class _Judge:
     match: str
     graders: Mapping[str, str]
-    handler: Handler
-    sandbox: str
+    grade: Callable[[Work], Judgement]
     feedback: Feedback
 
 
@@ -82,22 +85,38 @@ class Bench:
     """
 
     def __init__(self, config: Config, queue: Queue, slot: int, voice: Voice, plain: Feedback) -> None:
-        names = list(dict.fromkeys(handler.sandbox for handler in queue.handlers))
+        first = slot * JAILS_PER_SLOT
         self._jails: dict[str, Announced] = {}
-        for number, name in enumerate(names[:JAILS_PER_SLOT]):
+        for number, name in enumerate(config.sandboxes_of(queue)):
             sandbox = config.sandboxes[name]
-            jail = Jail(
-                profile(sandbox.interpreter, sandbox.preload, sandbox.require),
-                slot=slot * JAILS_PER_SLOT + number,
-            )
+            jail = Jail(profile(sandbox.interpreter, sandbox.preload, sandbox.require), slot=first + number)
             self._jails[name] = Announced(name, jail, voice)
+        self._toolchains = Toolchains(
+            config.languages,
+            config.languages_of(queue),
+            first + len(self._jails),
+            lambda label, jail: Announced(label, jail, voice),
+        )
         self._plain = plain
-        self._judges = [self._judge(config, handler) for handler in queue.handlers]
+        self._judges = [self._judge(config, queue, handler) for handler in queue.handlers]
 
-    def _judge(self, config: Config, settings: HandlerSettings) -> _Judge:
+    def _judge(self, config: Config, queue: Queue, settings: HandlerSettings) -> _Judge:
         feedback = Feedback(settings.templates) if settings.templates else self._plain
+        if isinstance(settings, ProgramSettings):
+            program = ProgramHandler(
+                settings.grader_root,
+                self._toolchains,
+                settings.languages,
+                settings.graders,
+                settings.limits,
+                settings.comparison,
+                settings.ignore_exit_status,
+                BUDGET * queue.processing_delay_s,
+            )
+            return _Judge(settings.match, settings.graders, program.grade, feedback)
+        jail = self._jails[settings.sandbox]
         if isinstance(settings, GradelibSettings):
-            handler: Handler = GradelibHandler(
+            handler = GradelibHandler(
                 settings.grader_root,
                 settings.graders,
                 settings.limits,
@@ -105,9 +124,9 @@ class Bench:
                 settings.modules,
                 config.sandboxes[settings.sandbox].interpreter,
             )
-            return _Judge(settings.match, settings.graders, handler, settings.sandbox, feedback)
+            return _Judge(settings.match, settings.graders, lambda work: handler.grade(work, jail), feedback)
         own = ClassHandler(settings.class_path, settings.grader_root, settings.options, settings.graders)
-        return _Judge(settings.match, settings.graders, own, settings.sandbox, feedback)
+        return _Judge(settings.match, settings.graders, lambda work: own.grade(work, jail), feedback)
 
     def open(self) -> None:
         """Open every jail now, so that a machine that cannot isolate pulls nothing.
@@ -117,11 +136,13 @@ class Bench:
         """
         for jail in self._jails.values():
             jail.open()
+        self._toolchains.open()
 
     def close(self) -> None:
         """End the jails."""
         for jail in self._jails.values():
             jail.close()
+        self._toolchains.close()
 
     def judge(self, work: Work) -> Judgement:
         """The judgement of the first judge that fits.
@@ -133,7 +154,7 @@ class Bench:
         if judge is None:
             detail = "no handler of this queue matches the submission's grader; see handlers.match"
             return Judgement(Verdict.UNGRADED, Blame.COURSE, Cause.CONFIG, 0.0, detail=detail)
-        return judge.handler.grade(work, self._jails[judge.sandbox])
+        return judge.grade(work)
 
     def reply(self, work: Work, judgement: Judgement, whole: bool = False) -> str:
         """The reply to `work`, as xqueue_body. `whole`: no partial credit."""

@@ -18,7 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+from graders.comparison import Comparison, ComparisonError
+from graders.testcases import comparison_of
 from sandbox.model import Isolation, Limits
+from sandbox.program import Language
 
 # --- the types ------------------------------------------------------------------------------------
 
@@ -122,7 +125,25 @@ class ClassSettings:
     contact: str = ""
 
 
-HandlerSettings: TypeAlias = GradelibSettings | ClassSettings
+@dataclass(frozen=True, slots=True)
+class ProgramSettings:
+    """A handler of kind "program": tests in files, programs in `languages`.
+
+    `limits` are changes to the languages' own limits of a run, by the names of `Limits`.
+    """
+
+    languages: tuple[str, ...]
+    grader_root: Path
+    limits: Mapping[str, int | float] = field(default_factory=dict)
+    comparison: Comparison = Comparison()
+    ignore_exit_status: bool = False
+    match: str = "*"
+    graders: Mapping[str, str] = field(default_factory=dict)
+    templates: Path | None = None
+    contact: str = ""
+
+
+HandlerSettings: TypeAlias = GradelibSettings | ClassSettings | ProgramSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +188,17 @@ class Config:
     queues: Mapping[str, Queue]
     refused: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    languages: Mapping[str, Language] = field(default_factory=dict)
+
+    def sandboxes_of(self, queue: Queue) -> list[str]:
+        """Names of the sandboxes that the queue's handlers use, in their order."""
+        used = [one.sandbox for one in queue.handlers if not isinstance(one, ProgramSettings)]
+        return list(dict.fromkeys(used))
+
+    def languages_of(self, queue: Queue) -> list[str]:
+        """Names of the languages that learners may write in for the queue, in their order."""
+        used = [name for one in queue.handlers if isinstance(one, ProgramSettings) for name in one.languages]
+        return list(dict.fromkeys(used))
 
 
 # --- kinds of values ------------------------------------------------------------------------------
@@ -419,6 +451,23 @@ def _graders(value: object, base: Path) -> dict[str, str]:
     return found
 
 
+def _comparison(value: object, base: Path) -> Comparison:
+    table = _table(value, base)
+    try:
+        return comparison_of(table)
+    except ComparisonError as error:
+        raise Wrong(f"makes no sense: {error}") from error
+
+
+def _languages(value: object, base: Path) -> tuple[str, ...]:
+    found = each(_words, "")
+    names = found.parse(value, base)
+    assert isinstance(names, tuple)  # noqa: S101 - what `each` makes
+    if not names:
+        raise Wrong('is empty; name the languages that learners may write in, for example ["c"]')
+    return tuple(dict.fromkeys(names))
+
+
 def _table(value: object, base: Path) -> dict[str, object]:
     if not isinstance(value, dict):
         raise Wrong(f"must be a table, is {toml_type(value)}; write {{ key = value }}")
@@ -574,9 +623,12 @@ QUEUE: Final = (
     ),
 )
 
-_HANDLER_HEAD: Final = (
+_HANDLER_KIND: Final = (
     Setting(
-        "kind", Kind('"gradelib" or "class"', lambda value, base: _words(value)), REQUIRED, "What judges."
+        "kind",
+        Kind('"gradelib", "class" or "program"', lambda value, base: _words(value)),
+        REQUIRED,
+        "What judges.",
     ),
     Setting(
         "match",
@@ -584,6 +636,9 @@ _HANDLER_HEAD: Final = (
         "*",
         "A shell-style pattern on the grader's path; the first handler of the queue that fits judges.",
     ),
+)
+_HANDLER_HEAD: Final = (
+    *_HANDLER_KIND,
     Setting("sandbox", text(), REQUIRED, "The name of a sandbox of `[sandboxes]`."),
     Setting("limits", Kind("table", _table), {}, "Overrides of the sandbox's limits; the keys are the same."),
 )
@@ -629,6 +684,90 @@ CLASS: Final = (
     *_HANDLER_TAIL,
 )
 
+PROGRAM: Final = (
+    *_HANDLER_KIND,
+    Setting("grader_root", FOLDER, REQUIRED, "The folder below which the problems' folders are found."),
+    Setting(
+        "languages",
+        Kind("array of names", _languages),
+        REQUIRED,
+        "What learners may write in: built-in languages, or those of `[languages]`.",
+    ),
+    Setting(
+        "limits",
+        Kind("table", _table),
+        {},
+        "Overrides of the languages' limits for a run; the keys are the same. A problem's own lie over them.",
+    ),
+    Setting(
+        "comparison",
+        Kind("table", _comparison),
+        {},
+        "How outputs are compared where a problem does not say: `mode` (exact, tokens or floats), "
+        "`case_sensitive`, `space_change_sensitive`, `float_absolute_tolerance`, `float_relative_tolerance`.",
+    ),
+    Setting(
+        "ignore_exit_status",
+        FLAG,
+        False,
+        "Whether a program may end with any exit status; otherwise one that is not 0 is a run-time error.",
+    ),
+    GRADERS,
+    *_HANDLER_TAIL,
+)
+
+_STRINGS: Final = each(_text, "array of strings")
+
+
+def _string_table(value: object, base: Path) -> dict[str, str]:
+    return {name: _text(one) for name, one in _table(value, base).items()}
+
+
+LANGUAGE: Final = (
+    Setting("source", text(), None, "What the main source file is called, for example `main.c`."),
+    Setting("suffixes", _STRINGS, None, 'How names of source files end, for example `[".c"]`.'),
+    Setting(
+        "artefacts",
+        _STRINGS,
+        None,
+        "Patterns of what the compile step leaves in its scratch folder and the run step gets.",
+    ),
+    Setting(
+        "named_by",
+        text(empty=True),
+        None,
+        "A regular expression whose first group finds, in a text without a name, what to call its file.",
+    ),
+    Setting(
+        "memory_signs", _STRINGS, None, "What a program says on standard error when it could not get memory."
+    ),
+    Setting("require", choice(Isolation), None, "The isolation that must be in force."),
+)
+
+STEP: Final = (
+    Setting(
+        "command",
+        _STRINGS,
+        None,
+        "The program and its arguments; `{source}`, `{sources}`, `{bundle}`, `{scratch}`, `{main}` and "
+        "`{memory_mib}` are filled in.",
+    ),
+    Setting(
+        "show", _STRINGS, None, "Paths (or patterns) of the host that the jail shows; each must be there."
+    ),
+    Setting("show_if_there", _STRINGS, None, "The same for those that not every host has."),
+    Setting("environment", Kind("table of strings", _string_table), None, "What the program sees besides."),
+    Setting(
+        "limits", Kind("table", _table), None, "As `[sandboxes.NAME.limits]`, with this step's defaults."
+    ),
+    Setting(
+        "address_space",
+        FLAG,
+        None,
+        "False for a runtime that reserves far more memory than it uses (Java, Node).",
+    ),
+)
+
 SECTIONS: Final[tuple[tuple[str, str, tuple[Setting, ...]], ...]] = (
     ("[warden]", "The service itself.", WARDEN),
     ("[servers.NAME]", "Where submissions come from. NAME is yours.", SERVER),
@@ -637,6 +776,21 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Setting, ...]], ...]] = (
     ("[queues.NAME]", "NAME is the queue's name on the server.", QUEUE),
     ('[[queues.NAME.handlers]] with kind = "gradelib"', "Graders written with gradelib.", GRADELIB),
     ('[[queues.NAME.handlers]] with kind = "class"', "Graders that are a Python class of yours.", CLASS),
+    (
+        '[[queues.NAME.handlers]] with kind = "program"',
+        "Problems with tests in files, for programs in any language.",
+        PROGRAM,
+    ),
+    (
+        "[languages.NAME]",
+        "What is not set is as in the built-in block of that name; see languages.md.",
+        LANGUAGE,
+    ),
+    (
+        "[languages.NAME.compile] and [languages.NAME.run]",
+        "One step, in a jail of its own. A language without `compile` is run from its source.",
+        STEP,
+    ),
 )
 """(heading, one line, settings): what the manual shows, in its order."""
 

@@ -33,6 +33,7 @@ import os
 import random
 import sys
 import types
+import warnings
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from grader_support import gradelib, graderutil  # type: ignore[import-not-found]
@@ -114,20 +115,35 @@ def _staff_pass(work: Callable[[Any], Dict[str, Any]], request: bytes) -> bytes:
 
 def _prepare(asked: Any) -> Dict[str, Any]:
     grader = _kept_grader(asked)
-    text = asked["text"]
-    with _no_exec(), _blame("check"), graderutil.captured_stdout():
+    errors, finding = _on_text("check", grader.input_errors, asked["text"])
+    errors = [finding] if finding else [_plain(message) for message in errors]
+    if errors:
+        return {"errors": errors, "text": ""}
+    text, finding = _on_text("preprocessor", grader.preprocess, asked["text"])
+    return {"errors": [finding] if finding else [], "text": "" if finding else _plain(text)}
+
+
+def _on_text(stage: str, work: Callable[[str], Any], text: str) -> Tuple[Any, str]:
+    """What staff code makes of a learner's text, or what is wrong with the text that staff code failed on."""
+    with _no_exec(), _blame(stage), graderutil.captured_stdout(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the text's syntax: a flood of them would end this process
         try:
-            errors = [_plain(message) for message in grader.input_errors(text)]
+            return work(text), ""
         except SyntaxError:
             # Many courses parse the text in a check of their own. If it is no Python, that is the finding.
             finding = _syntax_error(text)
             if not finding:
                 raise
-            errors = [finding]
-    if errors:
-        return {"errors": errors, "text": ""}
-    with _no_exec(), _blame("preprocessor"), graderutil.captured_stdout():
-        return {"errors": [], "text": _plain(grader.preprocess(text))}
+        except (RecursionError, MemoryError):
+            # Parsers and walkers of trees give up on some texts. If they do on no text at all, it is they.
+            try:
+                work("")
+            except (RecursionError, MemoryError):
+                raise
+            except Exception:  # noqa: S110 - a finding of its own about a text that is none
+                pass
+            finding = "Your program is too long or too deeply nested to be checked."
+        return None, finding
 
 
 def _reference(asked: Any) -> Dict[str, Any]:

@@ -22,13 +22,22 @@ import click
 from graders.model import Cause, Judgement
 from sandbox.model import SandboxError
 from supervisor.cli.options import config_options
-from supervisor.config import ClassSettings, Config, ConfigError, GradelibSettings, Problem, load
+from supervisor.config import (
+    ClassSettings,
+    Config,
+    ConfigError,
+    GradelibSettings,
+    Problem,
+    ProgramSettings,
+    load,
+)
 from supervisor.foreign import refusal
 from supervisor.log import plain
 from supervisor.secrets import SecretError, read_secret
 from supervisor.settings import Sandbox
 
 if TYPE_CHECKING:
+    from graders.program import ProgramHandler
     from sandbox.jail import Jail
 
 
@@ -58,6 +67,14 @@ class GraderRow:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LanguageRow:
+    """What came of opening the jails of one language."""
+
+    name: str
+    isolation: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Report:
     """Everything that was found."""
@@ -66,6 +83,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     sandboxes: list[SandboxRow] = field(default_factory=list)
+    languages: list[LanguageRow] = field(default_factory=list)
     graders: list[GraderRow] = field(default_factory=list)
     loaded: Config | None = None
 
@@ -82,6 +100,7 @@ class Report:
             "warnings": [asdict(warning) for warning in self.warnings],
             "queues": sorted(self.loaded.queues) if self.loaded else [],
             "sandboxes": [asdict(row) for row in self.sandboxes],
+            "languages": [asdict(row) for row in self.languages],
             "graders": [asdict(row) for row in self.graders],
         }
         return json.dumps(document, ensure_ascii=False, indent=2)
@@ -95,7 +114,8 @@ def check(config: Path, overrides: tuple[str, ...], no_graders: bool, as_json: b
     """Validate the configuration and every grader under the grader roots.
 
     Each grader has to give full marks to the answer.py beside it, in the sandbox and with the limits that the
-    service would use. Exit code 0 if all is well (warnings included), else 1.
+    service would use; each problem with tests in files has to give the staff's submissions to it the verdicts
+    that their folders promise. Exit code 0 if all is well (warnings included), else 1.
     """
     if reason := refusal():
         raise click.ClickException(reason)
@@ -209,14 +229,16 @@ def _check_graders(config: Config, report: Report) -> None:
         report.warnings.append(
             Problem("graders", "there is none under the grader roots; correct grader_root")
         )
-    used = {handler.sandbox for queue in config.queues.values() for handler in queue.handlers}
-    with _progress(len(jobs)) as advance:
+    programs = _program_jobs(config, report)
+    used = {name for queue in config.queues.values() for name in config.sandboxes_of(queue)}
+    with _progress(len(jobs) + len(programs)) as advance:
         for name, sandbox in config.sandboxes.items():
             mine = [job for job in jobs if job.handler.sandbox == name]
             if name not in used:
                 report.warnings.append(Problem(f"sandboxes.{name}", "no handler uses it"))
             else:
                 _check_sandbox(sandbox, mine, report, advance)
+        _check_programs(config, programs, report, advance)
 
 
 def _check_sandbox(sandbox: Sandbox, jobs: list[_Job], report: Report, advance: Any) -> None:
@@ -224,10 +246,7 @@ def _check_sandbox(sandbox: Sandbox, jobs: list[_Job], report: Report, advance: 
     from sandbox.jail import Jail
 
     shown = sandbox.interpreter or "auto"
-    # The service's slots count from 0 upwards; ours must not share a user or a control group with them.
-    jail = Jail(
-        profile(sandbox.interpreter, sandbox.preload, sandbox.require), slot=30_000 + os.getpid() % 10_000
-    )
+    jail = Jail(profile(sandbox.interpreter, sandbox.preload, sandbox.require), slot=_slot())
     try:
         jail.open()
         report.sandboxes.append(SandboxRow(sandbox.name, shown, jail.version, jail.layers))
@@ -251,6 +270,131 @@ def _check_sandbox(sandbox: Sandbox, jobs: list[_Job], report: Report, advance: 
         report.problems.append(Problem(f"sandboxes.{sandbox.name}", f"cannot be started: {plain(error)}"))
     finally:
         jail.close()
+
+
+def _slot() -> int:
+    """A number for our jails: those of a service count from 0, and must share no user or group with ours."""
+    return 30_000 + os.getpid() % 10_000
+
+
+@dataclass(slots=True)
+class _ProgramJob:
+    """One problem with tests in files, in one setting."""
+
+    handler: ProgramSettings
+    problem: str
+    queues: list[str]
+
+
+def _program_jobs(config: Config, report: Report) -> list[_ProgramJob]:
+    from graders.testcases import list_problems
+
+    listed: dict[Path, list[str]] = {}
+    jobs: dict[str, _ProgramJob] = {}
+    for name, queue in config.queues.items():
+        served: set[tuple[Path, str]] = set()
+        for index, handler in enumerate(queue.handlers):
+            if not isinstance(handler, ProgramSettings):
+                continue
+            root = handler.grader_root
+            if root not in listed:
+                listed[root] = list_problems(root)
+            found = sorted({*listed[root], *handler.graders.values()})
+            if not found:
+                where = f"queues.{name}.handlers[{index}].grader_root"
+                report.warnings.append(Problem(where, "holds no problem with tests; correct it"))
+            for problem in found:
+                if (root, problem) in served or not fnmatchcase(problem, handler.match):
+                    continue
+                served.add((root, problem))
+                setting = (handler.languages, handler.limits, handler.comparison, handler.ignore_exit_status)
+                jobs.setdefault(
+                    repr((root, problem, setting)), _ProgramJob(handler, problem, [])
+                ).queues.append(name)
+    return list(jobs.values())
+
+
+def _check_programs(config: Config, jobs: Sequence[_ProgramJob], report: Report, advance: Any) -> None:
+    """Open the languages that are used, then grade the staff's submissions to each problem."""
+    from graders.program import ProgramHandler, Toolchains
+
+    names = [name for queue in config.queues.values() for name in config.languages_of(queue)]
+    if not names:
+        return
+    jails: dict[str, Jail] = {}
+    layers: dict[str, tuple[str, ...]] = {}
+
+    def watched(label: str, jail: Jail) -> Jail:
+        jails[label.split()[0]] = jail
+        return jail
+
+    toolchains = Toolchains(config.languages, names, _slot() + 100, watched)
+    try:
+        for name in toolchains.learners:
+            try:
+                toolchains.learner(name).open()
+                layers[name] = jails[name].layers
+                report.languages.append(LanguageRow(name, layers[name]))
+            except SandboxError as error:
+                report.languages.append(LanguageRow(name))
+                report.problems.append(Problem(f"languages.{name}", f"cannot be used: {plain(error)}"))
+        for job in jobs:
+            settings = job.handler
+            handler = ProgramHandler(
+                settings.grader_root,
+                toolchains,
+                [name for name in settings.languages if name in layers],
+                settings.graders,
+                settings.limits,
+                settings.comparison,
+                settings.ignore_exit_status,
+                budget_s=600.0,
+            )
+            if any(name in layers for name in settings.languages):
+                report.graders.append(_check_program(handler, job, report))
+            advance()
+    finally:
+        toolchains.close()
+
+
+def _check_program(handler: ProgramHandler, job: _ProgramJob, report: Report) -> GraderRow:
+    from graders.errors import CourseError
+    from graders.program import prove
+
+    started = time.monotonic()
+    tests, cause, wrong, right = 0, "", [], 0
+    try:
+        tests = sum(1 for _ in handler.catalogue.problem(job.problem).tests.cases())
+        for proof in prove(handler, job.problem):
+            found = proof.judgement
+            if found is None:
+                continue
+            right += proof.ok
+            if not proof.ok:
+                why = "; ".join(line for line in (found.detail, *found.errors) if line)
+                wrong.append(f"{proof.solution.name} gets {found.verdict} ({found.score:g})\n{why}")
+                cause = cause or (
+                    found.cause.value if found.cause is not Cause.LEARNER else "REFERENCE_FAILED"
+                )
+        if not right and not wrong:
+            where = str(job.handler.grader_root / job.problem)
+            report.warnings.append(Problem(where, "has no submissions/accepted; its tests are not proved"))
+    except CourseError as error:
+        cause, wrong = error.cause.value, [str(error)]
+    except SandboxError as error:
+        cause, wrong = Cause.SANDBOX_UNAVAILABLE.value, [str(error)]
+    return GraderRow(
+        grader=job.problem,
+        root=str(job.handler.grader_root),
+        queues=tuple(job.queues),
+        ok=not wrong,
+        verdict="ungraded" if wrong else "correct",
+        cause=cause,
+        score=0.0 if wrong else 1.0,
+        tests=tests,
+        wall_s=round(time.monotonic() - started, 4),
+        detail="\n".join(wrong),
+    )
 
 
 def _check_grader(handler: Any, job: _Job, jail: Jail) -> GraderRow:
@@ -363,6 +507,9 @@ def _plain_text(report: Report) -> str:
     for sandbox in report.sandboxes:
         if sandbox.isolation:
             lines.append(f"sandbox  {sandbox.name}: Python {sandbox.version}, {', '.join(sandbox.isolation)}")
+    for language in report.languages:
+        if language.isolation:
+            lines.append(f"language {language.name}: {', '.join(language.isolation)}")
     rows = list(_rows(report))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(len(_HEADINGS))]
     lines += [
@@ -386,6 +533,9 @@ def _draw(report: Report) -> None:
         if sandbox.isolation:
             layers = ", ".join(sandbox.isolation)
             console.print(Text(f"sandbox {sandbox.name}: Python {sandbox.version}, {layers}", style="dim"))
+    for language in report.languages:
+        if language.isolation:
+            console.print(Text(f"language {language.name}: {', '.join(language.isolation)}", style="dim"))
     if report.graders:
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
         for index, heading in enumerate(_HEADINGS):
