@@ -3,7 +3,7 @@
 Runs in: child (imported by the zygote). Stdlib only, any CPython >= 3.8.
 
 Every entry takes and returns JSON as UTF-8 bytes. A request names the grader's file and the folders of its
-modules, relative to COURSE, the seed and the language; the rest is the pass's own:
+modules, relative to the bundle, the seed and the language; the rest is the pass's own:
 
     prepare    text                  -> errors, text                staff code on the learner's text
     reference  answer                -> tests, outputs, recipe      staff code on the staff's answer
@@ -40,7 +40,6 @@ from grader_support import gradelib, graderutil  # type: ignore[import-not-found
 
 from sandbox import child
 
-COURSE = "/course"
 SUBMISSION_FILE = "submission.py"
 
 # Bound now, while nobody else's code has run.
@@ -279,13 +278,13 @@ def _tidy() -> None:
     linecache.cache.pop(SUBMISSION_FILE, None)
     _EndTest.made.clear()
     sys.stdout, sys.stderr = _streams
-    os.chdir(child.SCRATCH)
+    os.chdir(child.place.scratch)
 
 
 def _course_modules() -> Dict[str, types.ModuleType]:
     found = {}
     for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(COURSE + "/"):
+        if (getattr(module, "__file__", None) or "").startswith(child.place.bundle + "/"):
             found[name] = module
     return found
 
@@ -301,7 +300,7 @@ def _before_exec(event: str, args: Tuple[Any, ...]) -> None:
     if _fenced and event in _UNFIT:
         if event == "exec":
             name = getattr(args[0], "co_filename", "")
-            if name.startswith("<frozen ") or (name.startswith("/") and not name.startswith(child.SCRATCH)):
+            if name.startswith("<frozen ") or (name.startswith("/") and not name.startswith(child.place.scratch)):
                 return
         child.retire()
 
@@ -321,8 +320,8 @@ def _no_exec() -> Iterator[None]:
 
 
 def _load_grader(asked: Any) -> Any:
-    path = COURSE + "/" + asked["grader"]
-    sys.path[:0] = [COURSE + "/" + folder for folder in asked["folders"]]
+    path = child.place.bundle + "/" + asked["grader"]
+    sys.path[:0] = [child.place.bundle + "/" + folder for folder in asked["folders"]]
     with _blame("catalogue"):
         _set_language(asked["lang"], asked["catalogue"])
     gradelib.rand.seed(asked["seed"])
@@ -367,7 +366,7 @@ def _load_submission(text: str) -> Any:
     finally:
         os.close(copy)
     module = types.ModuleType("submission")
-    module.__file__ = child.SCRATCH + "/" + SUBMISSION_FILE
+    module.__file__ = child.place.scratch + "/" + SUBMISSION_FILE
     sys.modules["submission"] = module
     linecache.cache[SUBMISSION_FILE] = (_len(text), None, text.splitlines(True), SUBMISSION_FILE)
     code = _compile(text, SUBMISSION_FILE, "exec", dont_inherit=True)
@@ -382,7 +381,7 @@ def _set_language(lang: str, catalogue: str) -> None:
     if catalogue:
         import gettext
 
-        with open(COURSE + "/" + catalogue, "rb") as source:
+        with open(child.place.bundle + "/" + catalogue, "rb") as source:
             translate = gettext.GNUTranslations(source).gettext
         gradelib._ = translate
     builtins._ = translate  # type: ignore[attr-defined]
