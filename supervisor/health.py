@@ -270,6 +270,10 @@ def _queue_findings(
     name = f"queue {queue.name}"
     why = _why(queue.cause, queue.message)
     if queue.state == "FATAL":
+        # It has a cause of its own only where it was never started.
+        cause = next(((slot.cause, slot.message) for slot in queue.slots if slot.cause), None)
+        if cause and not queue.cause:
+            why = _why(*cause)
         lasting = now - _or(queue.since, status.started_at) >= limit.fatal_s
         level = Level.CRITICAL if lasting else Level.WARNING
         return [(level, f"{name}: FATAL{why}, {_since(queue.since, now)}")], True
