@@ -158,7 +158,7 @@ def _bind(source: Path, target: Path, device: bool = False) -> None:
         target.touch()
     # Recursive: in a user namespace, what is mounted below the source must come along or the bind is refused.
     kernel.mount(os.fsencode(source), os.fsencode(target), None, kernel.MS_BIND | kernel.MS_REC)
-    # A device on a read-only mount can be written to; its timestamps, which are the host's, cannot be changed.
+    # A device on a read-only mount can be written to; its timestamps, which are the host's, cannot be set.
     attributes = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
     attributes |= kernel.MOUNT_ATTR_NOEXEC if device else kernel.MOUNT_ATTR_NODEV
     kernel.mount_setattr(os.fsencode(target), attributes)
