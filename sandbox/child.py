@@ -17,6 +17,9 @@ outermost to the innermost, each step needing a right that a later step gives up
     descriptors           all closed but 0, 1, 2 and the report
     seccomp               last, as it forbids the calls used above
 
+In a reduced jail there are no namespaces and mounts to enter, and Landlock has one more layer of meaning: it
+alone says which of the host's files can be seen (sandbox/reduced.py).
+
 Only then it writes READY to the report pipe.  What precedes READY in that pipe was written by this module;
 so the zygote can tell "the sandbox failed at step X" from anything that the code inside may say.
 
@@ -36,14 +39,17 @@ import _thread
 import gc
 import os
 import resource
+import select
+import signal
 import struct
 import sys
+import time
 
-from sandbox import kernel
+from sandbox import kernel, reduced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
-    from typing import Any, Callable
+    from typing import Callable
 
 
 READY = b"."
@@ -59,6 +65,7 @@ RETIRE = b"-"
 REPORT = b"+"
 REPORT_HEAD = struct.Struct("!III")
 REQUEST_HEAD = struct.Struct("!IH")
+CPU_LOOK_S = 0.02
 EXIT_SETUP = 70
 # What the entry point died of, in its own words. Code in here may claim these; whatever it claims, the blame
 # is the same, so lying gains nothing. Where a control group counts, the trusted side knows by itself.
@@ -77,26 +84,61 @@ FIXED_LIMITS = (
 SCRATCH_BYTES = SCRATCH.encode()
 BUNDLE_BYTES = BUNDLE.encode()
 READ_ONLY = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
-STACK_BYTES = 8 * 1024 * 1024
 
 
-def lock_down(
-    scratch_fd: int,
-    bundle: bytes,
-    limits: dict[str, int],
-    pipes: tuple[int, ...],
-    null_fd: int,
-    landlock_fd: int,
-    seccomp: kernel.SeccompFilter,
-) -> None:
-    """Shut every door. Raises OSError (with the failing call in its message) if one does not shut.
+class Place:
+    """Where the jail's folders are. Fixed in a private root; in a reduced jail a folder of the host's."""
 
-    `limits` holds integers: cpu_s, memory_bytes (address space), file_bytes, processes, open_files.
-    `pipes` are the write ends for stdout, stderr and the report; a resident has the read end for requests.
+    def __init__(self) -> None:
+        self.scratch = SCRATCH
+        self.bundles = BUNDLE
+        self.bundle = BUNDLE  # of the task at hand
+
+    def move(self, home: str) -> None:
+        self.scratch = home + "/scratch"
+        self.bundles = home + "/course"
+        self.bundle = self.bundles
+
+
+place = Place()
+
+
+class Setup:
+    """What the lock-down needs, as the zygote prepared it: descriptors, integers, bytes.
+
+    `limits` holds integers: cpu_s, address_space and data (bytes; -1 for none), file_bytes, processes,
+    open_files, stack. `pipes` are the write ends for stdout, stderr and the report; a resident has the read
+    end for requests besides. `ground` is that of a reduced jail, or None.
     """
+
+    __slots__ = (
+        "bundle",
+        "ground",
+        "landlock_fd",
+        "limits",
+        "null_fd",
+        "pipes",
+        "scratch_fd",
+        "seccomp",
+        "stdin_fd",
+    )
+    scratch_fd: int
+    bundle: str
+    limits: dict[str, int]
+    pipes: tuple[int, ...]
+    stdin_fd: int
+    null_fd: int
+    landlock_fd: int
+    seccomp: kernel.SeccompFilter
+    ground: reduced.Ground | None
+
+
+def lock_down(setup: Setup) -> None:
+    """Shut every door. Raises OSError (with the failing call in its message) if one does not shut."""
+    pipes = setup.pipes
+    limits = setup.limits
     # The report pipe takes the place of the zygote's line to the worker, which is of no business to us.
     os.dup2(pipes[2], REPORT_FD, inheritable=False)
-
     kept = REPORT_FD
     if len(pipes) > 3:
         kept = REQUEST_FD
@@ -105,30 +147,35 @@ def lock_down(
     # session: no terminal, no process group shared with anybody
     os.setsid()
 
-    # namespaces: mounts of its own (the pid namespace came with the fork). Net, IPC and UTS are the jail's:
-    # they are empty, and the filter refuses every call that could leave something in them for the next child.
-    kernel.unshare(kernel.CLONE_NEWNS)
+    if setup.ground is None:
+        # namespaces: mounts of its own (the pid namespace came with the fork). Net, IPC and UTS are the
+        # jail's: they are empty, and the filter refuses every call that could leave something in them for the
+        # next child.
+        kernel.unshare(kernel.CLONE_NEWNS)
 
-    # scratch: the tmpfs that the zygote made for this child. bundle: this task's folder is mounted over the
-    # folder of all bundles, which is out of reach from then on. (Covering is cheaper than unmounting.)
-    kernel.attach_mount(scratch_fd, SCRATCH_BYTES)
-    kernel.mount(bundle, BUNDLE_BYTES, None, kernel.MS_BIND)
-    kernel.mount(None, BUNDLE_BYTES, None, READ_ONLY)
-    os.chdir(SCRATCH)
+        # scratch: the tmpfs that the zygote made for this child. bundle: this task's folder is mounted over
+        # the folder of all bundles, which is out of reach from then on: cheaper than unmounting that.
+        kernel.attach_mount(setup.scratch_fd, SCRATCH_BYTES)
+        kernel.mount(setup.bundle.encode(), BUNDLE_BYTES, None, kernel.MS_BIND)
+        kernel.mount(None, BUNDLE_BYTES, None, READ_ONLY)
+    else:
+        place.bundle = setup.bundle
+    os.chdir(place.scratch)
 
     # rlimits: soft = hard, so that nothing can be raised again
     for which, value in FIXED_LIMITS:
         resource.setrlimit(which, (value, value))
     # Process 1 of a namespace ignores SIGXCPU, so the soft limit is of no use: the hard one kills.
     resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_s"], limits["cpu_s"]))
-    resource.setrlimit(resource.RLIMIT_AS, (limits["memory_bytes"], limits["memory_bytes"]))
+    resource.setrlimit(resource.RLIMIT_AS, (limits["address_space"], limits["address_space"]))
+    resource.setrlimit(resource.RLIMIT_DATA, (limits["data"], limits["data"]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes"], limits["file_bytes"]))
     resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits["open_files"], limits["open_files"]))
-    resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, STACK_BYTES))
+    resource.setrlimit(resource.RLIMIT_STACK, (limits["stack"], limits["stack"]))
 
-    # stdio: nothing to read, two pipes to write
-    os.dup2(null_fd, 0)
+    # stdio: nothing to read (or a sealed file), two pipes to write
+    os.dup2(setup.stdin_fd, 0)
     os.dup2(pipes[0], 1)
     os.dup2(pipes[1], 2)
 
@@ -137,10 +184,12 @@ def lock_down(
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    if landlock_fd >= 0:
-        kernel.landlock_restrict_self(landlock_fd)
+    if setup.ground is not None:
+        setup.ground.restrict(setup.bundle)
+    elif setup.landlock_fd >= 0:
+        kernel.landlock_restrict_self(setup.landlock_fd)
     kernel.close_range(kept + 1, 0xFFFFFFFF)
-    seccomp.install()
+    setup.seccomp.install()
 
 
 class Residence:
@@ -163,18 +212,12 @@ def retire() -> None:
         os.write(REPORT_FD, RETIRE)
 
 
-def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...]) -> None:
+def run(entry: Callable[[bytes], bytes], request: bytes, setup: Setup) -> None:
     """Lock down, call `entry(request)`, write the report; a resident goes on with the next. Never returns."""
     code = 1
     try:
-        try:
-            residence.resident = len(setup[3]) > 3
-            lock_down(*setup)
-        except BaseException as error:
-            number = getattr(error, "errno", None) or 0
-            text = "%d %s" % (number, error)
-            os.write(REPORT_FD, FAILED + text.encode("utf-8", "replace")[:500])
-            os._exit(EXIT_SETUP)
+        residence.resident = len(setup.pipes) > 3
+        _shut(setup)
         gc.enable()
         os.write(REPORT_FD, READY)
         if residence.resident:
@@ -193,6 +236,79 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: tuple[Any, ...])
         except BaseException:
             pass
         os._exit(code)
+
+
+def execute(command: list[str], environment: dict[str, str], cpu_s: float, setup: Setup) -> None:
+    """Lock down, have the program do its work, report how it ended. Never returns.
+
+    With a pid namespace this process is its process 1, and the program a child of it: process 1 ignores
+    signals, so abort() and raise() would not end a program there. It alone holds the report pipe; the kernel
+    lets nobody in there signal or trace it. When the program ends, so does this process, and with it all that
+    the program may have started. Without a namespace, it becomes the program.
+    """
+    code = EXIT_SETUP
+    try:
+        _shut(setup)
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # Python's own handler would let the program interrupt us
+        command = [
+            word.replace("{bundle}", place.bundle).replace("{scratch}", place.scratch) for word in command
+        ]
+        os.write(REPORT_FD, READY)
+        try:
+            if setup.ground is not None:
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                os.execve(command[0], command, environment)
+            pid = os.posix_spawn(command[0], command, environment, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
+        except OSError as error:
+            _report_end(0, error.errno or 0, 0)
+        else:
+            killed = _watch_program(pid, cpu_s)
+            _, status, _ = os.wait4(pid, 0)
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            _report_end(status, 0, usage.ru_maxrss, killed)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+PROGRAM_END = struct.Struct("!iiIB")
+"""How a program ended: wait status, errno of trying to execute it, peak in KiB, whether killed for CPU."""
+
+
+def _report_end(status: int, number: int, peak_kib: int, killed: bool = False) -> None:
+    _write(struct.pack("!I", PROGRAM_END.size) + PROGRAM_END.pack(status, number, peak_kib, killed))
+
+
+def _watch_program(pid: int, cpu_s: float) -> bool:
+    """Until it has ended, or has used so much CPU time that it was killed: then True."""
+    pidfd = kernel.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    wait_s = cpu_s
+    while not poll.poll(wait_s * 1000 + 1):
+        try:
+            wait_s = max(cpu_s - time.clock_gettime(kernel.cpu_clock(pid)), 0.0)
+        except OSError:  # it ended just now
+            continue
+        if not wait_s:
+            os.kill(pid, signal.SIGKILL)
+            return True
+        wait_s = max(wait_s, CPU_LOOK_S)
+    return False
+
+
+def _shut(setup: Setup) -> None:
+    """Lock down, or say what failed and die."""
+    try:
+        lock_down(setup)
+    except BaseException as error:
+        number = getattr(error, "errno", None) or 0
+        text = "%d %s" % (number, error)
+        os.write(REPORT_FD, FAILED + text.encode("utf-8", "replace")[:500])
+        os._exit(EXIT_SETUP)
 
 
 def _reside(entry: Callable[[bytes], bytes], request: bytes) -> None:

@@ -14,10 +14,12 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from sandbox import cgroup, interpreter, mounts, seccomp, wire
+from sandbox.child import PROGRAM_END
 from sandbox.model import (
     Bundle,
     Isolation,
@@ -32,9 +34,10 @@ from sandbox.model import (
 )
 from sandbox.namespaces import LAYERS as NAMESPACE_LAYERS
 from sandbox.outcome import Facts, classify
-from sandbox.zygote import RESIDENT_KIB
+from sandbox.resident import RESIDENT_KIB
 
 MIB = 1024 * 1024
+NO_LIMIT = -1
 START_S = 30.0
 GRACE_S = 10.0
 """How long after the wall limit the zygote may take to answer: a busy host delays it."""
@@ -50,26 +53,34 @@ REQUIRED: dict[Isolation, frozenset[str]] = {
     Isolation.FULL: frozenset(
         {*NAMESPACE_LAYERS, "private-root", "rlimits", "no-new-privs", "seccomp"} - {"cgroup-ns"}
     ),
+    Isolation.REDUCED: frozenset({"landlock", "subreaper", "rlimits", "no-new-privs", "seccomp"}),
 }
+"""Layers without which a tier is not that tier. More are used where the machine has them."""
 
 
 class Jail:
     """A warm zygote in its namespaces. Opens on first use, opens again after it died.
 
     `slot` tells the jails of one host apart: as root, each slot's learner code has a uid of its own.
-    `part` tells apart the jails that one process has for one slot.
+    `part` tells apart the jails that one process has for one slot. `best` is the most isolation to be tried:
+    a machine that can give `full` shows `reduced` only to those who ask for no more.
     Not for use from two threads at once.
     """
 
-    def __init__(self, profile: Profile, slot: int = 0, part: str = "") -> None:
+    def __init__(
+        self, profile: Profile, slot: int = 0, part: str = "", best: Isolation = Isolation.FULL
+    ) -> None:
         self.profile = profile
         self.slot = slot
         self.part = part
+        self.best = best
+        self.isolation = best
         self.layers: tuple[str, ...] = ()
         self.version = ""
         self.pid = 0
         self._control: socket.socket | None = None
         self._pidfd = -1
+        self._launcher: subprocess.Popen[bytes] | None = None
         self._group: cgroup.Group | None = None
         self._address_space = 0
         self._residents = 0
@@ -94,41 +105,66 @@ class Jail:
         """
         if self._control is not None:
             return
+        if self.best is Isolation.FULL:
+            try:
+                self._open(Isolation.FULL)
+            except SandboxUnavailable:
+                if self.profile.require is Isolation.FULL:
+                    raise
+            else:
+                return
+        elif self.profile.require is Isolation.FULL:
+            raise SandboxUnavailable("full isolation is required, and was not to be tried")
+        self._open(Isolation.REDUCED)
+
+    def _open(self, isolation: Isolation) -> None:
         python = interpreter.examine(self.profile.interpreter)
         ours, theirs = socket.socketpair()
-        launcher = None
         try:
             with theirs:
-                launcher = _start_launcher(theirs)
+                launcher = self._launcher = _start_launcher(theirs)
             self._control = ours
             self._group = cgroup.make(self.slot, self.part)
             if self._group:
                 self._group.join(launcher.pid)
             self._send(
                 {
+                    "reduced": isolation is Isolation.REDUCED,
+                    "programs": self.profile.programs,
                     "interpreter": python.executable,
                     "shown": self._shown(python),
                     "uid": UID_BASE + self.slot % UID_SPAN,
                     "gid": UID_BASE + self.slot % UID_SPAN,
                 }
             )
-            program = _filter()  # takes as long as the launcher: meanwhile
+            if isolation is Isolation.FULL:
+                program = _filter(self._variant(isolation, 0))  # takes as long as the launcher: meanwhile
             head, _ = self._receive(START_S)
             if "pid" not in head:
-                raise _launch_error(head)
+                raise _launch_error(head, isolation)
+            if isolation is Isolation.REDUCED:
+                program = _filter(self._variant(isolation, int(head["abi"])))
             self.pid = int(head["pid"])
             self._pidfd = os.pidfd_open(self.pid)
             layers = [str(layer) for layer in head["layers"]]
             landlock = any(layer.startswith("landlock") for layer in layers)
             if self._group:
                 layers += self._group.layers
-            missing = REQUIRED[self.profile.require] - set(layers)
+            missing = REQUIRED[isolation] - set(layers) - ({"landlock"} if landlock else set())
             if missing:
                 raise SandboxUnavailable(f"missing layers: {', '.join(sorted(missing))}")
-            self._send({"preload": list(self.profile.preload), "landlock": landlock}, [program])
+            start = {
+                "preload": list(self.profile.preload),
+                "landlock": landlock,
+                "programs": self.profile.programs,
+                "environment": dict(self.profile.environment),
+                "ground": head["ground"],
+            }
+            self._send(start, [program])
             head, _ = self._receive(START_S)
             if "ready" not in head:
                 raise SandboxError(str(head.get("error", head)))
+            self.isolation = isolation
             self.layers = tuple(layers)
             self.version = str(head["version"])
             self._address_space = _address_space_bytes(self.pid)
@@ -137,9 +173,13 @@ class Jail:
             self.close()
             ours.close()
             raise
-        finally:
-            if launcher is not None:
-                _reap(launcher)
+        if isolation is Isolation.FULL:
+            _reap(launcher)
+            self._launcher = None
+
+    def _variant(self, isolation: Isolation, abi: int) -> seccomp.Variant:
+        profile = self.profile
+        return seccomp.Variant(profile.programs, profile.address_space, isolation is Isolation.REDUCED, abi)
 
     def close(self) -> None:
         """Kill the zygote, and with it everything in the jail; returns when all of it is dead."""
@@ -153,6 +193,9 @@ class Jail:
                 os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
             os.close(self._pidfd)
             self._pidfd = -1
+        if self._launcher is not None:  # of a reduced jail: it sweeps, and clears the folder away
+            _reap(self._launcher)
+            self._launcher = None
         if self._group is not None:
             self._group.remove()
             self._group = None
@@ -183,6 +226,10 @@ class Jail:
         if task.resident:
             head["resident"] = True
             patience_s += limits.wall_s
+        if task.command:
+            head["command"] = list(task.command)
+        if task.collect:
+            head["collect"] = list(task.collect)
         parts = [task.request]
         if task.bundle is not None:
             head["bundle"] = task.bundle.digest
@@ -206,21 +253,31 @@ class Jail:
         if task.bundle is not None:
             self._known[task.bundle.digest] = None
             self._known.move_to_end(task.bundle.digest)
-        return self._outcome(answer, blobs, limits)
+        return self._outcome(answer, blobs, task)
 
     def _numbers(self, limits: Limits) -> dict[str, object]:
         # With a pids group its own limit shall bite first, as it counts failures; the rlimit stays behind it.
         counted = self._group is not None and self._group.pids is not None
+        programs = self.profile.programs
+        # A program has a process above it that waits for it.
+        processes = limits.processes + (1 if programs else 0)
+        memory = self._address_space + limits.memory_mib * MIB
+        # A program that is refused memory says so in its own way, or not at all; the control group says it in
+        # one that can be told apart. So where there is one it alone counts what programs use.
+        grouped = programs and self._group is not None and self._group.memory is not None
         return {
             "wall_s": limits.wall_s,
             "cpu_s": limits.cpu_s,
-            "address_space_bytes": self._address_space + limits.memory_mib * MIB,
+            "address_space_bytes": memory if self.profile.address_space and not grouped else NO_LIMIT,
+            "data_bytes": NO_LIMIT if grouped else memory,
             "output_bytes": limits.output_kib * 1024,
             "report_bytes": limits.report_kib * 1024,
             "scratch_bytes": limits.scratch_mib * MIB,
             "scratch_files": limits.scratch_files,
-            "rlimit_processes": limits.processes + (8 if counted else 1),
+            "processes": processes,
+            "rlimit_processes": processes + (8 if counted else 1),
             "open_files": limits.open_files,
+            "stack_bytes": limits.stack_mib * MIB,
         }
 
     def _forget(self, wanted: Bundle | None) -> list[str]:
@@ -231,8 +288,9 @@ class Jail:
                 gone.append(self._known.popitem(last=False)[0])
         return gone
 
-    def _outcome(self, answer: dict[str, Any], blobs: list[bytes], limits: Limits) -> Outcome:
-        report, stdout, stderr = blobs
+    def _outcome(self, answer: dict[str, Any], blobs: list[bytes], task: Task) -> Outcome:
+        report, stdout, stderr, *contents = blobs
+        limits = task.limits
         counters = self._count()
         facts = Facts(
             killed=str(answer["killed"]),
@@ -244,15 +302,18 @@ class Jail:
             oom_kills=counters.oom_kills,
             fork_failures=counters.fork_failures,
         )
+        peak = int(answer["memory_bytes"])
+        if task.command:
+            facts, peak = _facts_of_program(facts, report, peak)
         kind, detail = classify(facts, limits)
-        if kind is OutcomeKind.SIGNAL and facts.signal == signal.SIGKILL:
+        if kind is OutcomeKind.SIGNAL and facts.signal == signal.SIGKILL and not task.command:
             # Process 1 of a namespace cannot be killed from inside it, and neither the zygote nor the limits
             # nor the control group did it: somebody on the host did. Not the learner's fault.
             raise SandboxError("the child was killed from outside")
-        usage = Usage(float(answer["wall_s"]), facts.cpu_s, int(answer["memory_bytes"]))
+        usage = Usage(float(answer["wall_s"]), facts.cpu_s, peak)
         return Outcome(
             kind=kind,
-            report=report if facts.complete else None,
+            report=report if facts.complete and not task.command else None,
             stdout=stdout,
             stderr=stderr,
             truncated=bool(answer["truncated"]),
@@ -261,6 +322,7 @@ class Jail:
             usage=usage,
             isolation=self.layers,
             detail=detail,
+            files=dict(zip(answer.get("files", ()), contents, strict=True)),
         )
 
     def _count(self) -> cgroup.Counters:
@@ -321,10 +383,22 @@ class Jail:
         for name, path in self.profile.library.items():
             modules[name if path.is_dir() else f"{name}.py"] = path.resolve()
         copied = [(str(path), f"{mounts.LIBRARY}/{name}", True) for name, path in modules.items()]
-        return [(path, path, False) for path in python.paths] + copied
+        for wanted in self.profile.show:
+            if not Path(wanted).exists():
+                raise SandboxUnavailable(f"{wanted}: not there, but a program's jail shall show it")
+        return [(path, path, False) for path in (*python.paths, *self.profile.show)] + copied
 
 
-IN_JAIL = ("__init__.py", "kernel.py", "wire.py", "child.py", "zygote.py")
+IN_JAIL = (
+    "__init__.py",
+    "child.py",
+    "kernel.py",
+    "reduced.py",
+    "resident.py",
+    "watch.py",
+    "wire.py",
+    "zygote.py",
+)
 """The modules of this package that run inside: standard library only."""
 
 
@@ -343,9 +417,27 @@ def _start_launcher(control: socket.socket) -> subprocess.Popen[bytes]:
     )
 
 
-def _filter() -> bytes:
+def _facts_of_program(facts: Facts, report: bytes, peak: int) -> tuple[Facts, int]:
+    """What the process above the program reported of its end; without one, the program was the process."""
+    if not facts.complete:
+        clean = facts.exit_code == 0 and not facts.killed
+        return replace(facts, program=True, complete=clean), peak
+    status, number, peak_kib, killed = PROGRAM_END.unpack(report)
+    signalled = os.WIFSIGNALED(status)
+    return replace(
+        facts,
+        program=True,
+        killed=facts.killed or ("cpu" if killed else ""),
+        exit_code=None if signalled or number else os.WEXITSTATUS(status),
+        signal=os.WTERMSIG(status) if signalled else None,
+        complete=not number,
+        errno=number,
+    ), peak_kib * 1024
+
+
+def _filter(variant: seccomp.Variant) -> bytes:
     try:
-        return seccomp.program()
+        return seccomp.program(variant)
     except OSError as error:
         raise SandboxUnavailable(f"seccomp: libseccomp cannot compile the filter: {error}") from None
 
@@ -358,12 +450,12 @@ def _reap(launcher: subprocess.Popen[bytes]) -> None:
         launcher.wait()
 
 
-def _launch_error(head: dict[str, Any]) -> SandboxError:
+def _launch_error(head: dict[str, Any], isolation: Isolation) -> SandboxError:
     text = str(head.get("error", head))
     if head.get("errno") is not None:
         return SandboxUnavailable(
-            f'isolation is not to be had: {text}. Every layer is required (require = "full"); see the '
-            "operators' guide on user namespaces"
+            f'isolation "{isolation.value}" is not to be had: {text}. `warden doctor` says which layer is '
+            "missing and what to do"
         )
     return SandboxError(text)
 

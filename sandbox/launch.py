@@ -19,25 +19,38 @@ the zygote's pid and the layers in force, and exits.
 
 After the private root is entered, this process can import nothing more: all imports stand at the top.
 
+In a reduced jail (no user namespace to be had) there is none of that: see `launch_reduced`. The launcher then
+stays, as the zygote's parent and the subreaper of all that may be left when the zygote is gone.
+
 Any failure is one frame {"error": step and reason}; nothing has run then.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from sandbox import kernel, landlock, mounts, namespaces, wire
+from sandbox import kernel, landlock, mounts, namespaces, reduced, wire
 from sandbox.child import BUNDLE, SCRATCH
-from sandbox.zygote import CONTROL_FD, LANDLOCK_FD, PIDNS_FD
+from sandbox.watch import CONTROL_FD
+from sandbox.zygote import LANDLOCK_FD, PIDNS_FD
 
 # What the zygote may do inside its own user namespace; children give up all of it.
 CAP_SETPCAP = 8
 CAP_SYS_ADMIN = 21
 AMBIENT = (CAP_SETPCAP, CAP_SYS_ADMIN)
+
+SELF_MADE = ("rlimits", "no-new-privs", "seccomp")
+"""Layers that each child puts on itself; if one fails, the child never runs."""
+HOME_PREFIX = "warden-jail-"
 
 BOOT = f"import sys; sys.path[0] = {mounts.LIBRARY!r}; from sandbox.zygote import main; main()"
 
@@ -60,7 +73,8 @@ ENVIRONMENT = {
 
 def launch(config: dict[str, Any]) -> None:
     """Build the jail, clone the zygote, and send its pid, as the worker sees it, and the layers in force."""
-    shown = [mounts.Show(*item) for item in config["shown"]] + mounts.system_paths()
+    shown = mounts.without_parts([mounts.Show(*item) for item in config["shown"]] + mounts.system_paths())
+    devices = mounts.devices(config["programs"])
     proc_fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     staging = (
         "/sys"  # any folder that exists and of which nothing is shown: only our own namespace sees the mount
@@ -68,35 +82,109 @@ def launch(config: dict[str, Any]) -> None:
     if namespaces.privileged():
         kernel.unshare(kernel.CLONE_NEWNS)
         # Taken before the old root goes: a path through our own descriptor of the host's /proc.
-        mounts.build_root(staging, shown)
+        mounts.build_root(staging, shown, devices)
         os.fchdir(proc_fd)
         namespaces.enter_as_root(namespaces.Ids(config["uid"], config["gid"]), ".")
         os.chdir("/")
     else:
         namespaces.enter_as_user()
-        mounts.build_root(staging, shown)
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+        mounts.build_root(staging, shown, devices)
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | (0 if config["programs"] else kernel.MS_NOEXEC)
     kernel.mount(b"tmpfs", BUNDLE.encode(), b"tmpfs", flags, b"size=256m,nr_inodes=65536,mode=0755")
     socket.sethostname("jail")
     parent = str(Path(SCRATCH).parent)
-    landlock_fd, abi = landlock.ruleset("/", parent, mounts.DEVICES)
+    landlock_fd, abi = landlock.ruleset("/", parent, devices, config["programs"])
 
     go_read, go_write = os.pipe()
     pid = kernel.clone_as_sibling()
     if pid == 0:
-        try:
-            os.close(go_write)
-            os.read(go_read, 1)  # until the launcher has sent its frame: one speaks at a time
-            _become_zygote(config, proc_fd, landlock_fd)
-        except BaseException as error:  # the frame is all that is left to say
-            wire.send(CONTROL_FD, {"error": f"starting {config['interpreter']}: {error}"})
-        finally:
-            os._exit(1)
-    layers = [*namespaces.LAYERS, "private-root", "rlimits", "no-new-privs", "seccomp"]
+        _in_zygote(go_read, go_write, lambda: _become_zygote(config, proc_fd, landlock_fd), config)
+    layers = [*namespaces.LAYERS, "private-root", *SELF_MADE]
     if abi:
         layers.append(f"landlock-{abi}")
-    wire.send(CONTROL_FD, {"pid": pid, "layers": layers})
+    wire.send(CONTROL_FD, {"pid": pid, "layers": layers, "ground": None, "abi": abi})
     os.close(go_write)
+
+
+def launch_reduced(config: dict[str, Any]) -> None:
+    """Without namespaces: a folder on the host, Landlock, a subreaper. Stays until the zygote is dead.
+
+    Nothing but the rules of Landlock hides the host's files from the children, so it must be there.
+    """
+    abi = kernel.landlock_abi()
+    if not abi:
+        raise OSError(errno.EOPNOTSUPP, "no Landlock in this kernel (needed without namespaces)")
+    alone = os.geteuid() == 0
+    home = tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{os.getppid()}-")
+    try:
+        library = Path(home) / mounts.LIBRARY[1:]
+        folders, files = [str(library)], []
+        for show in [mounts.Show(*item) for item in config["shown"]] + mounts.system_paths():
+            if show.target.startswith(mounts.LIBRARY + "/"):
+                mounts.copy(Path(show.source), Path(home + show.target))
+            elif Path(show.source).is_dir():
+                folders.append(show.source)
+            else:
+                files.append(show.source)
+        if alone:  # root: from here on as the slot's own user
+            _give(Path(home), config["uid"], config["gid"])
+            os.setgroups([])
+            os.setresgid(config["gid"], config["gid"], config["gid"])
+            os.setresuid(config["uid"], config["uid"], config["uid"])
+        config["boot"] = BOOT.replace(mounts.LIBRARY, str(library))
+        ground = {
+            "home": home,
+            "alone": alone,
+            "landlock": landlock.rules(
+                abi, folders, files, mounts.devices(config["programs"]), config["programs"]
+            ),
+        }
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        # The worker's death is ours; a signal that can be waited for, as there is something to clear away.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+        go_read, go_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGCHLD})
+            _in_zygote(go_read, go_write, lambda: _execute(config, CONTROL_FD, home), config)
+        layers = [*SELF_MADE, f"landlock-{abi}", "subreaper"]
+        if alone:
+            layers.append("uid")
+        wire.send(CONTROL_FD, {"pid": pid, "layers": layers, "ground": ground, "abi": abi})
+        os.close(go_write)
+        os.close(CONTROL_FD)
+        _keep(pid)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _keep(zygote: int) -> None:
+    """Until the zygote or the worker is dead; then nothing of the jail is left."""
+    while True:
+        signal.sigtimedwait({signal.SIGTERM, signal.SIGCHLD}, 3600)
+        if kernel.parent_is_gone() or os.waitid(os.P_PID, zygote, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            break
+    reduced.sweep()
+
+
+def _give(path: Path, uid: int, gid: int) -> None:
+    os.chown(path, uid, gid)
+    for folder, names, files in os.walk(path):
+        for name in names + files:
+            os.chown(Path(folder) / name, uid, gid, follow_symlinks=False)
+
+
+def _in_zygote(go_read: int, go_write: int, become: Callable[[], None], config: dict[str, Any]) -> NoReturn:
+    """In the process that will be the zygote: never returns."""
+    try:
+        os.close(go_write)
+        os.read(go_read, 1)  # until the launcher has sent its frame: one speaks at a time
+        become()
+    except BaseException as error:  # the frame is all that is left to say
+        wire.send(CONTROL_FD, {"error": f"starting {config['interpreter']}: {error}"})
+    finally:
+        os._exit(1)
 
 
 def _become_zygote(config: dict[str, Any], proc_fd: int, landlock_fd: int) -> None:
@@ -112,16 +200,25 @@ def _become_zygote(config: dict[str, Any], proc_fd: int, landlock_fd: int) -> No
     if landlock_fd >= 0:
         os.dup2(100, LANDLOCK_FD, inheritable=True)
         last = LANDLOCK_FD
-    os.set_inheritable(CONTROL_FD, True)
-    kernel.close_range(last + 1, 0xFFFFFFFF)
     mask = 0
     for cap in AMBIENT:
         mask |= 1 << cap
     kernel.capset(mask, mask, mask)
     for cap in AMBIENT:
         kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_RAISE, cap)
+    _execute(config, last, "")
+
+
+def _execute(config: dict[str, Any], last_fd: int, home: str) -> None:
+    """Become the interpreter, with the descriptors up to `last_fd` and no others."""
+    os.set_inheritable(CONTROL_FD, True)
+    kernel.close_range(last_fd + 1, 0xFFFFFFFF)
     interpreter = config["interpreter"]
-    os.execve(interpreter, [interpreter, "-s", "-B", "-c", BOOT], ENVIRONMENT)  # noqa: S606
+    environment = dict(ENVIRONMENT)
+    if home:
+        environment.update(HOME=home + "/scratch", TMPDIR=home + "/scratch")
+    boot = config.get("boot", BOOT)
+    os.execve(interpreter, [interpreter, "-s", "-B", "-c", boot], environment)  # noqa: S606
 
 
 def main() -> None:
@@ -132,7 +229,10 @@ def main() -> None:
         return
     config = frame[0]
     try:
-        launch(config)
+        if config["reduced"]:
+            launch_reduced(config)
+        else:
+            launch(config)
     except OSError as error:
         wire.send(CONTROL_FD, {"error": str(error), "errno": error.errno})
         sys.exit(1)

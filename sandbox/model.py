@@ -47,6 +47,7 @@ class Limits:
     scratch_files: int = 256
     processes: int = 16  # processes and threads, the child itself included
     open_files: int = 64
+    stack_mib: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Task:
     them has the limits anew. Only for entries that never run learner code.
 
     `command`: execute this program instead (then `entry` is ""): its arguments, the first an absolute path in
-    the jail. `request` is its standard input. Needs a Profile with `programs`.
+    the jail; "{bundle}" and "{scratch}" in them stand for the folders of that name, wherever they lie.
+    `request` is its standard input. Needs a Profile with `programs`.
     `collect`: names of files (shell-style patterns, relative to SCRATCH, `*` crosses no `/`) that the program
     leaves and the outcome shall carry: regular files only, `limits.report_kib` together.
     """
@@ -97,9 +99,10 @@ class Task:
 
 
 class Isolation(StrEnum):
-    """Names for sets of layers. What is required is what runs, or nothing runs."""
+    """Names for sets of layers. Never less than what is required runs, or nothing runs."""
 
-    FULL = "full"
+    FULL = "full"  # namespaces, private root, seccomp, Landlock where the kernel has it, rlimits
+    REDUCED = "reduced"  # no user namespace to be had: seccomp, Landlock, rlimits, a subreaper
 
 
 @dataclass(frozen=True, slots=True)

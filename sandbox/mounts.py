@@ -15,7 +15,7 @@ from sandbox import kernel
 LIBRARY = "/warden"
 """Inside the jail: where the profile's library folders appear; first on the zygote's import path."""
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+
 FOLDERS = ("home/learner", "course", "warden", "dev", "etc")
 LINKS = {"box": "home/learner", "tmp": "home/learner", "dev/random": "urandom"}
 FILES = {
@@ -51,6 +51,23 @@ class Show:
     copy: bool = False
 
 
+def devices(programs: bool) -> tuple[str, ...]:
+    """Device files of the jail. Shared mappings of /dev/zero are memory that only an address-space limit
+    counts, so jails whose programs may have none do not show it."""
+    return ("/dev/null", "/dev/urandom") if programs else ("/dev/null", "/dev/urandom", "/dev/zero")
+
+
+def without_parts(shown: Sequence[Show]) -> list[Show]:
+    """Without those that lie in a folder that is shown at its own place: each mount costs each child."""
+    whole = {show.source for show in shown if show.source == show.target and not show.copy}
+    found: list[Show] = []
+    for show in shown:
+        inside = show.source == show.target and any(str(up) in whole for up in Path(show.source).parents)
+        if not inside and show not in found:
+            found.append(show)
+    return found
+
+
 def system_paths() -> list[Show]:
     """The shared libraries of this system and what goes with them, as far as they exist."""
     machine = MULTIARCH.get(os.uname().machine, "")
@@ -60,7 +77,7 @@ def system_paths() -> list[Show]:
     return [show for show in found if Path(show.source).exists()]
 
 
-def build_root(staging: str, shown: Sequence[Show]) -> None:
+def build_root(staging: str, shown: Sequence[Show], devices: Sequence[str]) -> None:
     """Mount a fresh tree at `staging` (any folder; only this mount namespace sees it) and move into it.
 
     Afterwards nothing of the old tree can be reached. Needs CAP_SYS_ADMIN in a private mount namespace.
@@ -82,7 +99,7 @@ def build_root(staging: str, shown: Sequence[Show]) -> None:
         (root / name).write_text(text)
     for show in shown:
         _show(root, show)
-    for device in DEVICES:
+    for device in devices:
         _bind(Path(device), root / device[1:], device=True)
     os.umask(old_mask)
     os.chdir(staging)
@@ -115,19 +132,19 @@ def _show(root: Path, show: Show) -> None:
             return _show(root, Show(str(resolved), str(resolved)))
     inside = root / show.target[1:]
     if show.copy:
-        _copy(source, inside)
+        copy(source, inside)
     elif not (inside.exists() and os.path.ismount(inside)):
         _bind(source, inside)
     return None
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
     """A file, or a folder of Python modules with its sub-folders; links and caches are left out."""
     if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
         for entry in sorted(source.iterdir()):
             if not entry.is_symlink() and entry.name != "__pycache__":
-                _copy(entry, target / entry.name)
+                copy(entry, target / entry.name)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
@@ -141,7 +158,7 @@ def _bind(source: Path, target: Path, device: bool = False) -> None:
         target.touch()
     # Recursive: in a user namespace, what is mounted below the source must come along or the bind is refused.
     kernel.mount(os.fsencode(source), os.fsencode(target), None, kernel.MS_BIND | kernel.MS_REC)
-    # A device on a read-only mount can be written to; its timestamps, which are the host's, cannot be changed.
+    # A device on a read-only mount can be written to; its timestamps, which are the host's, cannot be set.
     attributes = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
     attributes |= kernel.MOUNT_ATTR_NOEXEC if device else kernel.MOUNT_ATTR_NODEV
     kernel.mount_setattr(os.fsencode(target), attributes)

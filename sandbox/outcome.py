@@ -5,6 +5,7 @@ Runs in: worker.
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 
@@ -16,11 +17,13 @@ from sandbox.model import Limits, OutcomeKind
 class Facts:
     """What the zygote and the cgroup observed. None of it was said by the child."""
 
-    killed: str = ""  # "", "wall", "cpu", "output", "report", "frame": why the zygote killed it
+    killed: str = ""  # why the zygote (or the process above a program) killed it: the keys in `classify`
     exit_code: int | None = None
     signal: int | None = None
     cpu_s: float = 0.0
-    complete: bool = False  # the report was framed right and whole
+    complete: bool = False  # the report was framed right and whole; of a program: it was executed
+    program: bool = False
+    errno: int = 0  # of a program: why it could not be executed
     scratch_full: bool = False
     oom_kills: int = 0  # by the cgroup, during this task
     fork_failures: int = 0  # by the pids cgroup, during this task
@@ -33,6 +36,12 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
         "cpu": (OutcomeKind.CPU, f"killed: CPU limit of {limits.cpu_s:g} s"),
         "output": (OutcomeKind.OUTPUT, f"killed: more than {limits.output_kib} KiB of output"),
         "report": (OutcomeKind.OUTPUT, f"killed: report of more than {limits.report_kib} KiB"),
+        "files": (OutcomeKind.OUTPUT, f"left files of more than {limits.report_kib} KiB"),
+        "disk": (
+            OutcomeKind.DISK,
+            f"killed: more than {limits.scratch_mib} MiB or {limits.scratch_files} files",
+        ),
+        "processes": (OutcomeKind.PROCESSES, f"killed: more than {limits.processes} processes or threads"),
         "frame": (OutcomeKind.EXIT, "killed: what it reported is no frame"),
     }
     if facts.killed in killed:
@@ -42,8 +51,9 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
             OutcomeKind.MEMORY,
             f"the kernel killed it: cgroup limit ({limits.memory_mib} MiB and the rest)",
         )
-    if facts.cpu_s > limits.cpu_s and facts.signal in (signal.SIGKILL, signal.SIGXCPU):
-        return OutcomeKind.CPU, f"the kernel killed it: RLIMIT_CPU, {facts.cpu_s:.1f} s used"
+    used_up = facts.cpu_s > limits.cpu_s
+    if used_up and (facts.program or facts.signal in (signal.SIGKILL, signal.SIGXCPU)):
+        return OutcomeKind.CPU, f"CPU limit of {limits.cpu_s:g} s: {facts.cpu_s:.1f} s used"
     if facts.signal == signal.SIGSYS:
         return OutcomeKind.FORBIDDEN, "the kernel killed it: forbidden system call"
     if facts.fork_failures:
@@ -54,6 +64,10 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
         return OutcomeKind.SIGNAL, f"died of {_signal_name(facts.signal)}"
     if facts.complete and facts.exit_code == 0:
         return OutcomeKind.OK, ""
+    if facts.program:
+        if facts.errno:
+            return OutcomeKind.EXIT, f"not to be executed: {os.strerror(facts.errno)}"
+        return OutcomeKind.EXIT, f"exit status {facts.exit_code}"
     if facts.exit_code == EXIT_MEMORY:
         return OutcomeKind.MEMORY, f"MemoryError, in its own words ({limits.memory_mib} MiB)"
     if facts.exit_code == EXIT_PROCESSES:

@@ -15,8 +15,12 @@ import errno
 import functools
 import os
 import socket
+from dataclasses import dataclass
 
 import pyseccomp
+
+from sandbox.kernel import OWN_ID
+from sandbox.landlock import ABI_TRUNCATE
 
 # Families in one line each; see syscalls(2). A name unknown to this libseccomp or machine is passed over.
 # Left out on purpose: memfd_create, System V shared memory, vmsplice: they hold memory that no rlimit counts;
@@ -33,8 +37,9 @@ timerfd_gettime signalfd signalfd4 mmap
 munmap mremap mprotect brk madvise msync mincore mlock munlock membarrier futex futex_waitv
 set_robust_list get_robust_list set_tid_address rseq restart_syscall fork vfork wait4 waitid exit
 exit_group getpid getppid gettid getpgrp getpgid setpgid getsid setsid getuid geteuid getgid getegid
-getresuid getresgid getgroups getrlimit getrusage times sysinfo uname getpriority setpriority sched_yield
-sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min
+getresuid getresgid getgroups getrlimit getrusage times sysinfo uname getpriority setpriority
+execve sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max
+sched_get_priority_min
 sched_rr_get_interval getcpu clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm
 getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete kill tkill
 tgkill rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait
@@ -108,54 +113,135 @@ SOCKET_OPTIONS = (2, 7, 8, 9, 13, 20, 21)  # SO_REUSEADDR SNDBUF RCVBUF KEEPALIV
 LOW_32 = 0xFFFFFFFF
 
 
+# In a reduced jail these would reach what is the host's, as there is no root of its own and no pid namespace.
+# Landlock does not rule modes, times, and what can be seen of files without opening them.
+REDUCED = {
+    "chmod": errno.EPERM,
+    "fchmod": errno.EPERM,
+    "fchmodat": errno.EPERM,
+    "utime": errno.EPERM,
+    "utimes": errno.EPERM,
+    "utimensat": errno.EPERM,
+    "futimesat": errno.EPERM,
+    "pidfd_open": errno.ENOSYS,  # poll on it tells of others' deaths
+    "pidfd_send_signal": errno.ENOSYS,
+    "openat2": errno.ENOSYS,  # its flags lie in memory
+    "tkill": errno.EPERM,
+    "setpriority": errno.EPERM,
+}
+# Without a pid namespace, a process may signal itself only: not what is the host's, nor what a sweep stopped.
+SIGNALS = ("kill", "tgkill", "rt_sigqueueinfo")
+CLONE_THREAD = 0x10000
+O_ACCMODE, O_TRUNC = 0x3, 0x200
+MAP_SHARED_ANONYMOUS = 0x21
+SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPE_MASK = 1, 5, 0xF
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Which filter. `programs`: children execute programs. `shared_memory`: whether anonymous memory may be
+    shared, which only an address-space limit counts. `reduced`: there are no namespaces; then `abi` is
+    Landlock's."""
+
+    programs: bool = False
+    shared_memory: bool = True
+    reduced: bool = False
+    abi: int = 0
+
+
 @functools.cache
-def program() -> bytes:
+def program(variant: Variant = Variant()) -> bytes:
     """The compiled filter: an array of struct sock_filter for this machine.
 
     Raises:
         OSError: libseccomp is missing or could not compile it.
     """
     kill = pyseccomp.KILL_PROCESS
+    allow = pyseccomp.ALLOW
     filter_ = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
     filter_.set_attr(pyseccomp.Attr.ACT_BADARCH, kill)
     filter_.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
+    refused, special = _tables(variant)
     for name in ALLOWED:
-        _rule(filter_, pyseccomp.ALLOW, name)
+        if name not in refused and name not in special:
+            _rule(filter_, allow, name)
     for name in DEADLY:
         _rule(filter_, kill, name)
-    for name, number in REFUSED.items():
-        _rule(filter_, pyseccomp.ERRNO(number), name)
+    for name, number in refused.items():
+        if number != errno.ENOSYS:  # the default answer; libseccomp refuses rules that say the same
+            _rule(filter_, pyseccomp.ERRNO(number), name)
 
     argument = pyseccomp.Arg
     masked, equal = pyseccomp.MASKED_EQ, pyseccomp.EQ
     # Threads and processes, but no namespaces: any of those bits is an attack.
-    _rule(filter_, pyseccomp.ALLOW, "clone", argument(0, masked, CLONE_NEW_MASK | CLONE_PTRACE, 0))
+    bad = CLONE_NEW_MASK | CLONE_PTRACE
+    if "fork" in refused:  # threads only
+        _rule(filter_, allow, "clone", argument(0, masked, bad | CLONE_THREAD, CLONE_THREAD))
+        _rule(filter_, pyseccomp.ERRNO(errno.EPERM), "clone", argument(0, masked, bad | CLONE_THREAD, 0))
+    else:
+        _rule(filter_, allow, "clone", argument(0, masked, bad, 0))
     for bit in range(32):
-        if (CLONE_NEW_MASK | CLONE_PTRACE) & (1 << bit):
+        if bad & (1 << bit):
             _rule(filter_, kill, "clone", argument(0, masked, 1 << bit, 1 << bit))
     for request in IOCTLS:
-        _rule(filter_, pyseccomp.ALLOW, "ioctl", argument(1, masked, LOW_32, request))
+        _rule(filter_, allow, "ioctl", argument(1, masked, LOW_32, request))
     for request in (TIOCSTI, TIOCLINUX):
         _rule(filter_, kill, "ioctl", argument(1, masked, LOW_32, request))
     for option in PR_ALLOWED:
-        _rule(filter_, pyseccomp.ALLOW, "prctl", argument(0, masked, LOW_32, option))
-    # Pairs of connected sockets lead nowhere; asyncio and multiprocessing need them.
-    _rule(filter_, pyseccomp.ALLOW, "socketpair", argument(0, masked, LOW_32, socket.AF_UNIX))
+        _rule(filter_, allow, "prctl", argument(0, masked, LOW_32, option))
+    # Pairs of connected sockets lead nowhere; asyncio and multiprocessing need them. Datagrams could be sent
+    # to other addresses than the partner's.
+    for kind in (SOCK_STREAM, SOCK_SEQPACKET):
+        family = argument(0, masked, LOW_32, socket.AF_UNIX)
+        _rule(filter_, allow, "socketpair", family, argument(1, masked, SOCK_TYPE_MASK, kind))
     # Buffers and timeouts; no filter programs for the kernel, no names by the back door (SO_PASSCRED binds).
     for option in SOCKET_OPTIONS:
         one, name = argument(1, masked, LOW_32, socket.SOL_SOCKET), argument(2, masked, LOW_32, option)
-        _rule(filter_, pyseccomp.ALLOW, "setsockopt", one, name)
-    # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals), F_SETLEASE (it holds up whoever opens a
-    # shared file), F_NOTIFY, nor F_SETPIPE_SZ (kernel memory).
+        _rule(filter_, allow, "setsockopt", one, name)
+    # Duplicates, flags, locks, seals; not F_SETOWN/F_SETSIG (signals), F_SETPIPE_SZ (kernel memory) nor
+    # F_SETLEASE (which makes others wait).
     for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1033, 1034):
-        _rule(filter_, pyseccomp.ALLOW, "fcntl", argument(1, masked, LOW_32, command))
+        _rule(filter_, allow, "fcntl", argument(1, masked, LOW_32, command))
     # prlimit64 may read, for this process (0) only: the second structure pointer is the new limit.
-    _rule(filter_, pyseccomp.ALLOW, "prlimit64", argument(0, equal, 0), argument(2, equal, 0))
+    _rule(filter_, allow, "prlimit64", argument(0, equal, 0), argument(2, equal, 0))
+    if "mmap" in special:
+        for bits in (0, 0x01, 0x20):
+            _rule(filter_, allow, "mmap", argument(3, masked, MAP_SHARED_ANONYMOUS, bits))
+    if "kill" in special:
+        for name in SIGNALS:
+            _rule(filter_, allow, name, argument(0, masked, LOW_32, OWN_ID))
+    if "openat" in special:
+        # Before ABI 3 Landlock does not see that an open for reading truncates.
+        for name, index in (("open", 1), ("openat", 2)):
+            for bits in range(8):
+                mode, truncate = bits & O_ACCMODE, O_TRUNC if bits & 4 else 0
+                if mode or not truncate:
+                    checked = argument(index, masked, O_ACCMODE | O_TRUNC, mode | truncate)
+                    _rule(filter_, allow, name, checked)
 
     with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:
         filter_.export_bpf(file)
         file.seek(0)
         return file.read()
+
+
+def _tables(variant: Variant) -> tuple[dict[str, int], set[str]]:
+    """(calls that are refused, calls whose arguments decide) for a variant; both leave ALLOWED."""
+    refused = dict(REFUSED)
+    special: set[str] = set()
+    if variant.programs:
+        del refused["execve"]
+    if not variant.shared_memory:
+        special.add("mmap")
+    if variant.reduced:
+        refused |= REDUCED
+        if not variant.programs:
+            refused |= {"fork": errno.EPERM, "vfork": errno.EPERM}
+        special |= set(SIGNALS)
+        if variant.abi < ABI_TRUNCATE:
+            refused["truncate"] = errno.EACCES
+            special |= {"open", "openat"}
+    return refused, special
 
 
 def _rule(filter_: pyseccomp.SyscallFilter, action: int, name: str, *arguments: object) -> None:

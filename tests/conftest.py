@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox.zygote import MOST_RESIDENTS
+from sandbox.resident import MOST_RESIDENTS
 
 
 def pytest_configure(config: pytest.Config) -> None:

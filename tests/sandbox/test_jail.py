@@ -201,7 +201,7 @@ def test_a_host_without_user_namespaces_is_refused_with_words(tmp_path: Path) ->
         "except SandboxUnavailable as error:\n    print('refused:', error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    assert done.stdout.startswith("refused: isolation is not to be had"), done
+    assert done.stdout.startswith('refused: isolation "full" is not to be had'), done
     assert "unshare" in done.stdout or "mount" in done.stdout
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.jail import Jail
 from sandbox.model import Bundle, Limits, Outcome, OutcomeKind, Task
-from sandbox.zygote import MOST_REQUESTS, MOST_RESIDENTS
+from sandbox.resident import MOST_REQUESTS, MOST_RESIDENTS
 
 from .conftest import LIMITS, PROFILE
 
