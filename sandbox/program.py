@@ -23,8 +23,6 @@ from typing import Protocol, Self
 
 from sandbox.jail import Jail
 from sandbox.model import (
-    BUNDLE,
-    SCRATCH,
     Bundle,
     Isolation,
     Limits,
@@ -250,16 +248,14 @@ def shown(language: str, name: str, step: Step) -> tuple[str, ...]:
 
 def _fill(command: tuple[str, ...], main: str, names: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
     values = {
-        "source": f"{BUNDLE}/{main}",
-        "bundle": BUNDLE,
-        "scratch": SCRATCH,
+        "source": "{bundle}/" + main,
         "memory_mib": str(limits.memory_mib),
         "main": str(PurePosixPath(main).with_suffix("")),
     }
     filled: list[str] = []
     for word in command:
         if word == "{sources}":
-            filled += [f"{BUNDLE}/{name}" for name in names]
+            filled += ["{bundle}/" + name for name in names]
             continue
         for key, value in values.items():
             word = word.replace("{" + key + "}", value)
