@@ -132,7 +132,8 @@ def compare(expected: bytes, actual: bytes, options: Comparison = Comparison()) 
         number += not spaces
         if not _same(mine[0], other[0], options.case_sensitive, tolerance):
             if spaces or other[0][0] in _SPACES:
-                return Difference(f"line {_line(actual, other)}: white space differs {_after(number)}")
+                where = _after(number if spaces else number - 1)
+                return Difference(f"line {_line(actual, other)}: white space differs {where}")
             where = f"line {_line(actual, other)}, word {number}"
             return Difference(f"{where}: expected {show(mine[0])}, found {show(other[0])}")
 
