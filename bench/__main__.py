@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from bench import grading, runs, service
+from bench import grading, numpy_grading, runs, service
 
 COURSE = Path(__file__).resolve().parent.parent / "course"
 
@@ -20,7 +20,9 @@ def main() -> None:
     )
     parser.add_argument("--idle", type=float, default=30, help="seconds of idling (default 30)")
     parser.add_argument(
-        "--only", choices=["runs", "grading", "service", "idle", "memory"], help="a part of the table"
+        "--only",
+        choices=["runs", "grading", "numpy", "service", "idle", "memory"],
+        help="a part of the table",
     )
     chosen = parser.parse_args()
 
@@ -51,6 +53,21 @@ def main() -> None:
             f"{judged.worker_s * 1e3:.1f} + {judged.jail_s * 1e3:.1f} ms",
             "≤ 8 ms",
         )
+    if wanted("numpy"):
+        numpy = numpy_grading.measure(max(1, chosen.rounds // 6))
+        if numpy is None:
+            row(
+                "a warm grading with numpy / a plain one",
+                f"not measured: {numpy_grading.PYTHON} is not there",
+            )
+        else:
+            row("a warm grading with numpy / a plain one", ratio(numpy.numpy.wall_s, numpy.plain.wall_s))
+            row(
+                "… with pandas preloaded besides / a plain one", ratio(numpy.heavy.wall_s, numpy.plain.wall_s)
+            )
+            sizes = [cost.zygote_pss_bytes for cost in (numpy.plain, numpy.numpy, numpy.heavy)]
+            shown = ", ".join(f"{size / 2**20:.0f}" for size in sizes)
+            row("zygote (PSS): plain, numpy, numpy and pandas", f"{shown} MiB")
     if wanted("service"):
         ceiling = service.throughput(COURSE, True, chosen.count, cores)
         course = service.throughput(COURSE, False, chosen.count, cores)
