@@ -14,7 +14,11 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.model import SandboxUnavailable
+from sandbox import mounts
+from sandbox.model import BUNDLE, SCRATCH, SandboxUnavailable
+
+COVERED = (SCRATCH, BUNDLE, mounts.LIBRARY, "/dev")
+"""Folders that a jail has for itself: what the host has there cannot be seen in it."""
 
 ASK = """
 import json, os, sys, sysconfig
@@ -68,10 +72,29 @@ def examine(path: str) -> Interpreter:
     """Ask an interpreter where its parts are.
 
     Raises:
-        SandboxUnavailable: it cannot be started, or is no CPython >= 3.8.
+        SandboxUnavailable: it cannot be started, is no CPython >= 3.8, or lies where a jail cannot show it.
     """
-    if not path:
-        return _ours()
+    found = _ask(path) if path else _ours()
+    check_place(found)
+    return found
+
+
+def check_place(found: Interpreter) -> None:
+    """Refuse what a jail would cover.
+
+    Raises:
+        SandboxUnavailable
+    """
+    for shown in found.paths:
+        for folder in COVERED:
+            if Path(shown).is_relative_to(folder):
+                raise SandboxUnavailable(
+                    f"the interpreter {found.executable} needs {shown}; a jail has a {folder} of its own, "
+                    "so install it elsewhere"
+                )
+
+
+def _ask(path: str) -> Interpreter:
     command = [path, "-I", "-c", ASK]
     try:
         run = subprocess.run(command, capture_output=True, timeout=30, check=True, env={"LANG": "C.UTF-8"})

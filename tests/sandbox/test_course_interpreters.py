@@ -20,6 +20,7 @@ import pytest
 
 from graders.model import Judgement, Verdict, Work
 from graders.python import GradelibHandler, profile
+from sandbox.interpreter import Interpreter, check_place
 from sandbox.jail import Jail
 from sandbox.model import Limits, OutcomeKind, Profile, SandboxError, SandboxUnavailable
 
@@ -132,6 +133,14 @@ def test_every_cpython_from_3_8_on_grades_with_the_packages_of_its_virtualenv(
             ):
                 found = handler.grade(Work("p", text), jail)
                 assert found.verdict is verdict, found
+
+
+@pytest.mark.parametrize("place", ["/course/venv", "/warden/venvs/data", "/home/learner/python3.12"])
+def test_an_interpreter_that_a_jail_would_cover_is_refused(place: str) -> None:
+    with pytest.raises(SandboxUnavailable, match=f"needs {place}; .* install it elsewhere"):
+        check_place(Interpreter("/opt/venv/bin/python", (3, 12, 1), ("/usr/bin/python3.12", place)))
+    for fine in ("/course2/venv", "/srv/course/venv", "/home/learners/venv"):
+        check_place(Interpreter("/opt/venv/bin/python", (3, 12, 1), ("/usr/bin/python3.12", fine)))
 
 
 def test_an_interpreter_older_than_3_8_is_refused() -> None:
