@@ -18,7 +18,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
 from sandbox.jail import Jail
@@ -57,7 +57,9 @@ class Step:
     all source files.
 
     `show` names host paths that the jail shows, `show_if_there` those that not every system has; both may be
-    shell-style patterns. Each path of `show` must be there.
+    shell-style patterns. Each path of `show` must be there. In values of `environment`, "{folder}" is the
+    folder in which the command's program really lies, links followed: there is no /proc in a jail by which a
+    program could find out.
     """
 
     command: tuple[str, ...]
@@ -216,7 +218,7 @@ class Programs:
             profile = Profile(
                 programs=True,
                 show=shown(self.language.name, name, step),
-                environment=step.environment,
+                environment=_environment(step),
                 address_space=step.address_space,
                 require=self.language.require,
             )
@@ -244,6 +246,11 @@ def shown(language: str, name: str, step: Step) -> tuple[str, ...]:
     for pattern in step.show_if_there:
         found |= dict.fromkeys(sorted(glob.glob(pattern)))  # noqa: PTH207
     return tuple(found)
+
+
+def _environment(step: Step) -> dict[str, str]:
+    folder = str(Path(step.command[0]).resolve().parent)
+    return {name: value.replace("{folder}", folder) for name, value in step.environment.items()}
 
 
 def _fill(command: tuple[str, ...], main: str, names: tuple[str, ...], limits: Limits) -> tuple[str, ...]:

@@ -590,6 +590,7 @@ LIMITS: Final = (
     Setting("scratch_files", integer(8, 1_000_000), 256, "Files in its scratch folder."),
     Setting("processes", integer(1, 4096), 16, "Processes and threads, the first included."),
     Setting("open_files", integer(16, 65_536), 64, "Open files of each process."),
+    Setting("stack_mib", integer(1, 65_536), 8, "MiB of stack of a program's first thread."),
 )
 
 QUEUE: Final = (
