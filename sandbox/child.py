@@ -23,8 +23,8 @@ alone says which of the host's files can be seen (sandbox/reduced.py).
 Only then it writes READY to the report pipe.  What precedes READY in that pipe was written by this module;
 so the zygote can tell "the sandbox failed at step X" from anything that the code inside may say.
 
-A resident child (staff code only) goes on after its first report: it reads the next request from a pipe of
-its own, which the zygote fills, and reports again.
+A resident child (staff code only) goes on after its first report: it reads its requests from a pipe of its
+own, which the worker fills, and reports again.
 
     request = total:u32  name:u16  "module:function"  request
     report  = "-"?  "+"  size:u32  growth:u32  peak:u32  report      (both sizes of memory in KiB)
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import json
 import os
 import resource
 import select
@@ -45,7 +46,7 @@ import struct
 import sys
 import time
 
-from sandbox import kernel, reduced
+from sandbox import kernel, reduced, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
@@ -72,7 +73,18 @@ EXIT_SETUP = 70
 EXIT_MEMORY = 71
 EXIT_PROCESSES = 72
 
-# Limits that do not depend on the task: nothing of this is of use to a submission.
+# Process 1 of a namespace ignores SIGXCPU, so a soft limit would be of no use: the hard one kills.
+RLIMITS = (
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_AS,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NPROC,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_STACK,
+)
+# Limits that do not depend on the task: nothing of this is of use to a submission, nor to the zygote, which
+# takes them upon itself once.
 FIXED_LIMITS = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_MEMLOCK, 0),
@@ -106,9 +118,9 @@ place = Place()
 class Setup:
     """What the lock-down needs, as the zygote prepared it: descriptors, integers, bytes.
 
-    `limits` holds integers: cpu_s, address_space and data (bytes; -1 for none), file_bytes, processes,
-    open_files, stack. `pipes` are the write ends for stdout, stderr and the report; a resident has the read
-    end for requests besides. `ground` is that of a reduced jail, or None.
+    `limits` are integers in the order of RLIMITS, -1 for none. `pipes` are stdout, stderr, the report, and
+    where the request comes from: a sealed file, or the read end of a pipe for a resident. `ground` is that of
+    a reduced jail, or None.
     """
 
     __slots__ = (
@@ -118,29 +130,28 @@ class Setup:
         "limits",
         "null_fd",
         "pipes",
+        "resident",
         "scratch_fd",
         "seccomp",
-        "stdin_fd",
     )
     scratch_fd: int
     bundle: str
-    limits: dict[str, int]
-    pipes: tuple[int, ...]
-    stdin_fd: int
+    limits: tuple[int, ...]
+    pipes: list[int]
+    resident: bool
     null_fd: int
     landlock_fd: int
     seccomp: kernel.SeccompFilter
     ground: reduced.Ground | None
 
 
-def lock_down(setup: Setup) -> None:
+def lock_down(setup: Setup, stdin_fd: int) -> None:
     """Shut every door. Raises OSError (with the failing call in its message) if one does not shut."""
     pipes = setup.pipes
-    limits = setup.limits
     # The report pipe takes the place of the zygote's line to the worker, which is of no business to us.
     os.dup2(pipes[2], REPORT_FD, inheritable=False)
     kept = REPORT_FD
-    if len(pipes) > 3:
+    if setup.resident:
         kept = REQUEST_FD
         os.dup2(pipes[3], REQUEST_FD, inheritable=False)
 
@@ -163,19 +174,12 @@ def lock_down(setup: Setup) -> None:
     os.chdir(place.scratch)
 
     # rlimits: soft = hard, so that nothing can be raised again
-    for which, value in FIXED_LIMITS:
-        resource.setrlimit(which, (value, value))
-    # Process 1 of a namespace ignores SIGXCPU, so the soft limit is of no use: the hard one kills.
-    resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_s"], limits["cpu_s"]))
-    resource.setrlimit(resource.RLIMIT_AS, (limits["address_space"], limits["address_space"]))
-    resource.setrlimit(resource.RLIMIT_DATA, (limits["data"], limits["data"]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes"], limits["file_bytes"]))
-    resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limits["open_files"], limits["open_files"]))
-    resource.setrlimit(resource.RLIMIT_STACK, (limits["stack"], limits["stack"]))
+    setrlimit = resource.setrlimit
+    for which, value in zip(RLIMITS, setup.limits):
+        setrlimit(which, (value, value))
 
     # stdio: nothing to read (or a sealed file), two pipes to write
-    os.dup2(setup.stdin_fd, 0)
+    os.dup2(stdin_fd, 0)
     os.dup2(pipes[0], 1)
     os.dup2(pipes[1], 2)
 
@@ -212,16 +216,17 @@ def retire() -> None:
         os.write(REPORT_FD, RETIRE)
 
 
-def run(entry: Callable[[bytes], bytes], request: bytes, setup: Setup) -> None:
+def run(entry: Callable[[bytes], bytes], setup: Setup) -> None:
     """Lock down, call `entry(request)`, write the report; a resident goes on with the next. Never returns."""
     code = 1
     try:
-        residence.resident = len(setup.pipes) > 3
-        _shut(setup)
+        residence.resident = setup.resident
+        request = b"" if setup.resident else wire.content(setup.pipes[3])
+        _shut(setup, setup.null_fd)
         gc.enable()
         os.write(REPORT_FD, READY)
-        if residence.resident:
-            _reside(entry, request)
+        if setup.resident:
+            _reside()
         else:
             report = entry(request)
             _write(struct.pack("!I", len(report)) + report)
@@ -238,7 +243,7 @@ def run(entry: Callable[[bytes], bytes], request: bytes, setup: Setup) -> None:
         os._exit(code)
 
 
-def execute(command: list[str], environment: dict[str, str], cpu_s: float, setup: Setup) -> None:
+def execute(line: str, environment: dict[str, str], cpu_s: float, setup: Setup) -> None:
     """Lock down, have the program do its work, report how it ended. Never returns.
 
     With a pid namespace this process is its process 1, and the program a child of it: process 1 ignores
@@ -248,12 +253,12 @@ def execute(command: list[str], environment: dict[str, str], cpu_s: float, setup
     """
     code = EXIT_SETUP
     try:
-        _shut(setup)
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # Python's own handler would let the program interrupt us
+        _shut(setup, setup.pipes[3])
+        # Python's own handler would let the program interrupt us.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         command = [
-            word.replace("{bundle}", place.bundle).replace("{scratch}", place.scratch) for word in command
+            word.replace("{bundle}", place.bundle).replace("{scratch}", place.scratch)
+            for word in json.loads(line)
         ]
         os.write(REPORT_FD, READY)
         try:
@@ -300,10 +305,10 @@ def _watch_program(pid: int, cpu_s: float) -> bool:
     return False
 
 
-def _shut(setup: Setup) -> None:
+def _shut(setup: Setup, stdin_fd: int) -> None:
     """Lock down, or say what failed and die."""
     try:
-        lock_down(setup)
+        lock_down(setup, stdin_fd)
     except BaseException as error:
         number = getattr(error, "errno", None) or 0
         text = "%d %s" % (number, error)
@@ -311,11 +316,17 @@ def _shut(setup: Setup) -> None:
         os._exit(EXIT_SETUP)
 
 
-def _reside(entry: Callable[[bytes], bytes], request: bytes) -> None:
-    """Answer the first request and those that come; until the pipe is closed, which means no more."""
+def _reside() -> None:
+    """Answer the requests that come; until the pipe is closed, which means no more."""
     residence.peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     while True:
-        report = entry(request)
+        head = _read(REQUEST_HEAD.size)
+        if not head:
+            return
+        total, named = REQUEST_HEAD.unpack(head)
+        body = _read(total)
+        module, _, function = body[:named].decode().partition(":")
+        report = getattr(sys.modules[module], function)(body[named:])
         # What was printed belongs to this request: it must be in the pipes before the report is.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -324,14 +335,6 @@ def _reside(entry: Callable[[bytes], bytes], request: bytes) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         _write(REPORT + REPORT_HEAD.pack(len(report), max(0, peak - residence.peak_kib), peak) + report)
         residence.served += 1
-        head = _read(REQUEST_HEAD.size)
-        if not head:
-            return
-        total, named = REQUEST_HEAD.unpack(head)
-        body = _read(total)
-        module, _, function = body[:named].decode().partition(":")
-        entry = getattr(sys.modules[module], function)
-        request = body[named:]
 
 
 def _has_children() -> bool:

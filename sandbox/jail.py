@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from sandbox import cgroup, interpreter, mounts, seccomp, wire
 from sandbox.child import PROGRAM_END
+from sandbox.line import Line, Order
 from sandbox.model import (
     Bundle,
     Isolation,
@@ -34,13 +35,13 @@ from sandbox.model import (
 )
 from sandbox.namespaces import LAYERS as NAMESPACE_LAYERS
 from sandbox.outcome import Facts, classify
-from sandbox.resident import RESIDENT_KIB
+from sandbox.resident import MOST_CPU_S, MOST_RESIDENTS, RESIDENT_KIB, Residents
+from sandbox.watch import Seen, Watch, split_report
 
 MIB = 1024 * 1024
 NO_LIMIT = -1
 START_S = 30.0
-GRACE_S = 10.0
-"""How long after the wall limit the zygote may take to answer: a busy host delays it."""
+LAY_OUT_S = 30.0
 BUNDLES_KEPT = 64
 ZYGOTE_MIB = 64
 """What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
@@ -78,12 +79,12 @@ class Jail:
         self.layers: tuple[str, ...] = ()
         self.version = ""
         self.pid = 0
-        self._control: socket.socket | None = None
+        self._line: Line | None = None
         self._pidfd = -1
         self._launcher: subprocess.Popen[bytes] | None = None
         self._group: cgroup.Group | None = None
         self._address_space = 0
-        self._residents = 0
+        self._residents: Residents | None = None
         self._known: OrderedDict[str, None] = OrderedDict()
         self._counted = cgroup.Counters()
 
@@ -103,7 +104,7 @@ class Jail:
             SandboxUnavailable: this machine cannot give what the profile requires; says what and why.
             SandboxError: the launch failed for another reason.
         """
-        if self._control is not None:
+        if self._line is not None:
             return
         if self.best is Isolation.FULL:
             try:
@@ -123,11 +124,11 @@ class Jail:
         try:
             with theirs:
                 launcher = self._launcher = _start_launcher(theirs)
-            self._control = ours
+            line = self._line = Line(ours)
             self._group = cgroup.make(self.slot, self.part)
             if self._group:
                 self._group.join(launcher.pid)
-            self._send(
+            line.tell(
                 {
                     "reduced": isolation is Isolation.REDUCED,
                     "programs": self.profile.programs,
@@ -139,7 +140,7 @@ class Jail:
             )
             if isolation is Isolation.FULL:
                 program = _filter(self._variant(isolation, 0))  # takes as long as the launcher: meanwhile
-            head, _ = self._receive(START_S)
+            head = line.hear(START_S)
             if "pid" not in head:
                 raise _launch_error(head, isolation)
             if isolation is Isolation.REDUCED:
@@ -160,8 +161,8 @@ class Jail:
                 "environment": dict(self.profile.environment),
                 "ground": head["ground"],
             }
-            self._send(start, [program])
-            head, _ = self._receive(START_S)
+            line.tell(start, [program])
+            head = line.hear(START_S)
             if "ready" not in head:
                 raise SandboxError(str(head.get("error", head)))
             self.isolation = isolation
@@ -169,6 +170,7 @@ class Jail:
             self.version = str(head["version"])
             self._address_space = _address_space_bytes(self.pid)
             self._counted = self._group.counters() if self._group else cgroup.Counters()
+            self._residents = Residents(line, lambda task: line.fork(self._order(task), b""))
         except BaseException:
             self.close()
             ours.close()
@@ -183,9 +185,12 @@ class Jail:
 
     def close(self) -> None:
         """Kill the zygote, and with it everything in the jail; returns when all of it is dead."""
-        if self._control is not None:
-            self._control.close()
-            self._control = None
+        if self._residents is not None:
+            self._residents.drop()
+            self._residents = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -200,7 +205,6 @@ class Jail:
             self._group.remove()
             self._group = None
         self.pid = 0
-        self._residents = 0
         self._known.clear()
 
     # -- tasks -------------------------------------------------------
@@ -215,94 +219,135 @@ class Jail:
             SandboxError: the child ran nothing, or the zygote was lost; the next task opens a new one.
         """
         self.open()
-        limits = task.limits
-        head: dict[str, object] = {
-            "entry": task.entry,
-            "limits": self._numbers(limits),
-            "forget": self._forget(task.bundle),
-        }
-        # A resident that gives up is replaced by a fresh one, which has the limits again.
-        patience_s = limits.wall_s + GRACE_S
-        if task.resident:
-            head["resident"] = True
-            patience_s += limits.wall_s
-        if task.command:
-            head["command"] = list(task.command)
-        if task.collect:
-            head["collect"] = list(task.collect)
-        parts = [task.request]
-        if task.bundle is not None:
-            head["bundle"] = task.bundle.digest
-            if task.bundle.digest not in self._known:
-                names = sorted(task.bundle.files)
-                head["files"] = names
-                parts += [task.bundle.files[name] for name in names]
+        line, residents = self._line, self._residents
+        assert line is not None and residents is not None  # noqa: S101 - open
         try:
+            residents.end_idle(time.monotonic())
+            self._show(line, residents, task.bundle)
             if self._group:
                 # Residents take nothing from what the task may use.
-                mib = limits.memory_mib + limits.scratch_mib + ZYGOTE_MIB + self._residents * RESIDENT_MIB
-                self._group.limit(mib * MIB, limits.processes + 1 + self._residents)
-            self._send(head, parts)
-            answer, blobs = self._receive(patience_s)
+                limits = task.limits
+                mib = limits.memory_mib + limits.scratch_mib + ZYGOTE_MIB + len(residents) * RESIDENT_MIB
+                self._group.limit(mib * MIB, limits.processes + 1 + len(residents))
+            files: Mapping[str, bytes] | None = {}
+            if task.resident and self.isolation is Isolation.FULL:
+                seen = residents.run(task)
+            else:
+                child = line.fork(self._order(task), task.request)
+                try:
+                    seen = Watch(line, child, task.limits).until_dead()
+                finally:
+                    child.close()
+                if task.collect:
+                    files = self._collect(line, task)
         except (OSError, wire.WireError, SandboxError) as error:
-            return self._lost(limits, str(error))
-        self._residents = int(answer.get("residents", 0))
-        if "error" in answer:
-            self.close()  # whatever state it is in, a fresh one is known
-            raise SandboxError(str(answer["error"]))
-        if task.bundle is not None:
-            self._known[task.bundle.digest] = None
-            self._known.move_to_end(task.bundle.digest)
-        return self._outcome(answer, blobs, task)
+            return self._lost(task.limits, str(error))
+        return self._outcome(seen, task, files)
 
-    def _numbers(self, limits: Limits) -> dict[str, object]:
+    def _order(self, task: Task) -> Order:
+        """The child that this task needs."""
+        limits = task.limits
+        # A program has a process above it that waits for it.
+        processes = limits.processes + (1 if self.profile.programs else 0)
         # With a pids group its own limit shall bite first, as it counts failures; the rlimit stays behind it.
         counted = self._group is not None and self._group.pids is not None
-        programs = self.profile.programs
-        # A program has a process above it that waits for it.
-        processes = limits.processes + (1 if programs else 0)
+        held = MOST_RESIDENTS if task.resident else len(self._residents or ())  # they have the same user
         memory = self._address_space + limits.memory_mib * MIB
         # A program that is refused memory says so in its own way, or not at all; the control group says it in
         # one that can be told apart. So where there is one it alone counts what programs use.
-        grouped = programs and self._group is not None and self._group.memory is not None
-        return {
-            "wall_s": limits.wall_s,
-            "cpu_s": limits.cpu_s,
-            "address_space_bytes": memory if self.profile.address_space and not grouped else NO_LIMIT,
-            "data_bytes": NO_LIMIT if grouped else memory,
-            "output_bytes": limits.output_kib * 1024,
-            "report_bytes": limits.report_kib * 1024,
-            "scratch_bytes": limits.scratch_mib * MIB,
-            "scratch_files": limits.scratch_files,
-            "processes": processes,
-            "rlimit_processes": processes + (8 if counted else 1),
-            "open_files": limits.open_files,
-            "stack_bytes": limits.stack_mib * MIB,
-        }
+        grouped = self.profile.programs and self._group is not None and self._group.memory is not None
+        rlimits = (
+            int(limits.cpu_s) + 2 + (MOST_CPU_S if task.resident else 0),
+            memory if self.profile.address_space and not grouped else NO_LIMIT,
+            NO_LIMIT if grouped else memory,
+            limits.scratch_mib * MIB,
+            processes + (8 if counted else 1) + held,
+            limits.open_files,
+            limits.stack_mib * MIB,
+        )
+        return Order(
+            rlimits=rlimits,
+            scratch_bytes=limits.scratch_mib * MIB,
+            scratch_files=limits.scratch_files,
+            processes=processes,
+            cpu_s=limits.cpu_s,
+            entry=task.entry,
+            bundle=task.bundle.digest if task.bundle else "",
+            command=task.command,
+            resident=task.resident and self.isolation is Isolation.FULL,
+            collect=bool(task.collect),
+        )
 
-    def _forget(self, wanted: Bundle | None) -> list[str]:
-        """Bundles that the zygote shall delete to make room; the least recently used go first."""
-        gone = []
-        if wanted is not None and wanted.digest not in self._known:
+    def _show(self, line: Line, residents: Residents, bundle: Bundle | None) -> None:
+        """Have the zygote lay out the bundle unless it has it, and delete the least recently used ones."""
+        if bundle is None:
+            return
+        if bundle.digest not in self._known:
+            gone = []
             while len(self._known) >= BUNDLES_KEPT:
                 gone.append(self._known.popitem(last=False)[0])
-        return gone
+            for digest in gone:
+                residents.forget(digest)
+            names = sorted(bundle.files)
+            order = {
+                "order": "bundle",
+                "forget": gone,
+                "digest": bundle.digest,
+                "names": names,
+                "sizes": [len(bundle.files[name]) for name in names],
+            }
+            line.tell(order, [bundle.files[name] for name in names])
+            head = line.hear(LAY_OUT_S)
+            if "error" in head:
+                raise SandboxError(str(head["error"]))
+        self._known[bundle.digest] = None
+        self._known.move_to_end(bundle.digest)
 
-    def _outcome(self, answer: dict[str, Any], blobs: list[bytes], task: Task) -> Outcome:
-        report, stdout, stderr, *contents = blobs
+    def _collect(self, line: Line, task: Task) -> Mapping[str, bytes] | None:
+        """The files that the last child left; None if they are more than may be."""
+        line.tell(
+            {
+                "order": "collect",
+                "patterns": list(task.collect),
+                "bytes": task.limits.report_kib * 1024,
+                "files": task.limits.scratch_files,
+            }
+        )
+        head, fds = line.hear_with(LAY_OUT_S)
+        try:
+            if "error" in head:
+                raise SandboxError(str(head["error"]))
+            if "too_much" in head:
+                return None
+            contents = wire.content(fds[0])
+        finally:
+            for fd in fds:
+                os.close(fd)
+        files = {}
+        offset = 0
+        for name, size in zip(head["names"], head["sizes"], strict=True):
+            files[str(name)] = contents[offset : offset + size]
+            offset += size
+        return files
+
+    def _outcome(self, seen: Seen, task: Task, files: Mapping[str, bytes] | None) -> Outcome:
+        failure, report = split_report(seen.raw)
+        if failure is not None and not seen.killed:
+            self.close()  # whatever state it is in, a fresh one is known
+            raise SandboxError(f"lock-down: {failure}")
         limits = task.limits
         counters = self._count()
         facts = Facts(
-            killed=str(answer["killed"]),
-            exit_code=answer["exit_code"],
-            signal=answer["signal"],
-            cpu_s=float(answer["cpu_s"]),
-            complete=bool(answer["complete"]),
-            scratch_full=bool(answer["scratch_full"]),
+            killed=seen.killed or ("files" if files is None else ""),
+            exit_code=seen.exit_code,
+            signal=seen.signal,
+            cpu_s=seen.cpu_s,
+            complete=report is not None,
+            scratch_full=seen.scratch_full,
             oom_kills=counters.oom_kills,
             fork_failures=counters.fork_failures,
         )
-        peak = int(answer["memory_bytes"])
+        peak = seen.peak_bytes
         if task.command:
             facts, peak = _facts_of_program(facts, report, peak)
         kind, detail = classify(facts, limits)
@@ -310,19 +355,18 @@ class Jail:
             # Process 1 of a namespace cannot be killed from inside it, and neither the zygote nor the limits
             # nor the control group did it: somebody on the host did. Not the learner's fault.
             raise SandboxError("the child was killed from outside")
-        usage = Usage(float(answer["wall_s"]), facts.cpu_s, peak)
         return Outcome(
             kind=kind,
             report=report if facts.complete and not task.command else None,
-            stdout=stdout,
-            stderr=stderr,
-            truncated=bool(answer["truncated"]),
+            stdout=seen.stdout,
+            stderr=seen.stderr,
+            truncated=seen.truncated,
             exit_code=facts.exit_code,
             signal=facts.signal,
-            usage=usage,
+            usage=Usage(seen.wall_s, facts.cpu_s, peak),
             isolation=self.layers,
             detail=detail,
-            files=dict(zip(answer.get("files", ()), contents, strict=True)),
+            files=files or {},
         )
 
     def _count(self) -> cgroup.Counters:
@@ -346,36 +390,6 @@ class Jail:
             return Outcome(kind, isolation=layers, detail=detail)
         raise SandboxError(f"the jail was lost: {reason}")
 
-    # -- the line to the zygote --------------------------------------
-
-    def _send(self, head: dict[str, object], parts: list[bytes] | None = None) -> None:
-        assert self._control is not None  # noqa: S101
-        self._control.settimeout(START_S)
-        self._control.sendall(wire.encode(head, parts or []))
-
-    def _receive(self, timeout_s: float) -> tuple[dict[str, Any], list[bytes]]:
-        """The next frame. The zygote is trusted not to lie, but a hung one must not hang the worker."""
-        control = self._control
-        assert control is not None  # noqa: S101
-        deadline = time.monotonic() + timeout_s
-        data = bytearray()
-        size = 4
-        poll = select.poll()
-        poll.register(control, select.POLLIN)
-        while len(data) < size:
-            left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000 + 1):
-                raise SandboxError(f"no answer within {timeout_s:.0f} s")
-            piece = control.recv(max(1 << 16, size - len(data)))
-            if not piece:
-                raise SandboxError("the zygote died")
-            data += piece
-            if size == 4 and len(data) >= 4:
-                size = 4 + int.from_bytes(data[:4], "big")
-                if size > wire.MAX_FRAME:
-                    raise SandboxError("a frame too large")
-        return wire.decode(bytes(data[4:]))
-
     def _shown(self, python: interpreter.Interpreter) -> list[tuple[str, str, bool]]:
         """(host path, path in the jail, whether to copy it) of what this profile needs to see."""
         here = Path(__file__).parent
@@ -394,8 +408,6 @@ IN_JAIL = (
     "child.py",
     "kernel.py",
     "reduced.py",
-    "resident.py",
-    "watch.py",
     "wire.py",
     "zygote.py",
 )
@@ -417,9 +429,9 @@ def _start_launcher(control: socket.socket) -> subprocess.Popen[bytes]:
     )
 
 
-def _facts_of_program(facts: Facts, report: bytes, peak: int) -> tuple[Facts, int]:
+def _facts_of_program(facts: Facts, report: bytes | None, peak: int) -> tuple[Facts, int]:
     """What the process above the program reported of its end; without one, the program was the process."""
-    if not facts.complete:
+    if report is None:
         clean = facts.exit_code == 0 and not facts.killed
         return replace(facts, program=True, complete=clean), peak
     status, number, peak_kib, killed = PROGRAM_END.unpack(report)

@@ -164,13 +164,17 @@ def clone_as_sibling() -> int:
     return _check(_plain(_old(0), flags, 0, 0, 0, 0), "clone")
 
 
-def detached_tmpfs(options: dict[str, str]) -> int:
-    """A tmpfs mounted nowhere yet, as a descriptor: whoever holds it can attach it and measure it."""
+def detached_tmpfs(size: bytes, inodes: bytes) -> int:
+    """A tmpfs mounted nowhere yet, as a descriptor: whoever holds it can attach it and measure it.
+
+    `size` in bytes and `inodes` are decimal numbers.
+    """
     fs = _check(_fsopen(SYS_FSOPEN, b"tmpfs", FSOPEN_CLOEXEC), "fsopen tmpfs")
     try:
-        for key, value in options.items():
-            result = _fsconfig(SYS_FSCONFIG, fs, FSCONFIG_SET_STRING, key.encode(), value.encode(), 0)
-            _check(result, "fsconfig tmpfs " + key)
+        for key, value in ((b"size", size), (b"nr_inodes", inodes), (b"mode", b"0700")):
+            result = _fsconfig(SYS_FSCONFIG, fs, FSCONFIG_SET_STRING, key, value, 0)
+            if result < 0:
+                _check(result, "fsconfig tmpfs " + key.decode())
         _check(_fsconfig(SYS_FSCONFIG, fs, FSCONFIG_CMD_CREATE, None, None, 0), "fsconfig tmpfs")
         attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
         return _check(_plain(SYS_FSMOUNT, fs, FSMOUNT_CLOEXEC, attributes, 0, 0), "fsmount tmpfs")

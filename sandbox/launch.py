@@ -40,8 +40,7 @@ from typing import Any, NoReturn
 
 from sandbox import kernel, landlock, mounts, namespaces, reduced, wire
 from sandbox.child import BUNDLE, SCRATCH
-from sandbox.watch import CONTROL_FD
-from sandbox.zygote import LANDLOCK_FD, PIDNS_FD
+from sandbox.zygote import CONTROL_FD, LANDLOCK_FD, PIDNS_FD
 
 # What the zygote may do inside its own user namespace; children give up all of it.
 CAP_SETPCAP = 8
@@ -227,7 +226,7 @@ def main() -> None:
     frame = wire.receive(CONTROL_FD)
     if frame is None:
         return
-    config = frame[0]
+    config = frame
     try:
         if config["reduced"]:
             launch_reduced(config)

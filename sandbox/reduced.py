@@ -18,12 +18,14 @@ No user namespace is to be had, so there is no private root, no pid namespace, n
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import stat
 import time
 
 from sandbox import kernel
+from sandbox.wire import KILLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
@@ -91,6 +93,22 @@ class Ground:
         return used, files
 
     # -- processes ---------------------------------------------------
+
+    def wait(self, pid: int, pidfd: int, limits: dict[str, Any]) -> int:
+        """Until the child is dead: 0, or why it was killed (an index of wire.KILLED)."""
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        look = Look(self, pid, limits)
+        why = 0
+        while not poll.poll(LOOK_S * 1000):
+            why = why or KILLED.index(look.trouble())
+            if why:
+                _signal(pid, signal.SIGKILL)
+        return why
+
+    def with_others(self, limits: tuple[int, ...]) -> tuple[int, ...]:
+        """The child's rlimits, with the processes that others of this user may have."""
+        return (*limits[:4], limits[4] + self.others(), *limits[5:])
 
     def others(self) -> int:
         """How many processes and threads of this user there may be besides the child's."""

@@ -1,169 +1,179 @@
-"""Watching one child: reads what it writes, up to the caps, kills it at its limits, says what it saw.
+"""Watching one child: reads what it writes, up to the caps, kills it at its limits, says what was seen.
 
-Runs in: zygote (standard library only, CPython >= 3.8).
+Runs in: worker, tools.
 
-One poll() waits for three pipes, the child's pidfd, the worker's socket and the nearest deadline.
+One poll() waits for three pipes, the line to the zygote and the nearest deadline. The child is dead when the
+zygote says so; then the pipes are read to their end.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
 import struct
 import time
+from dataclasses import dataclass
 
-from sandbox import child, kernel, reduced
+from sandbox import child as inside
+from sandbox.line import ANSWER_S, Child, End, Line
+from sandbox.model import Limits, SandboxError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
-    from typing import Any
-
-CONTROL_FD = 3
-"""The zygote's line to its worker; when it closes, all of the jail shall end."""
 CHUNK = 1 << 16
-# The trusted side looks at the CPU clock at the earliest when the limit can have been reached, and not more
-# often than this.
 CPU_LOOK_S = 0.02
+"""The CPU clock is looked at when the limit can have been reached, and not more often than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the trusted side saw of a child, or of one request to a resident."""
+
+    killed: str  # "", or why: the keys in sandbox.outcome.classify
+    truncated: bool
+    exit_code: int | None
+    signal: int | None
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    scratch_full: bool
+    stdout: bytes
+    stderr: bytes
+    raw: bytes  # what came through the report pipe
 
 
 class Watch:
-    """One child under observation: reads what it writes, up to the caps, and kills it at its limits.
-
-    Of a resident one request is watched: `cpu_s` is what it had used before, `frame` the request, to be
-    written to `requests`. `look` is what a reduced jail must look at besides.
-    """
+    """One child under observation; of a resident one request, `frame`, to be written to its pipe."""
 
     def __init__(
-        self,
-        pid: int,
-        reads: list[int],
-        limits: dict[str, Any],
-        started: float,
-        resident: bool = False,
-        cpu_s: float = 0.0,
-        requests: int = -1,
-        frame: bytes = b"",
-        look: reduced.Look | None = None,
+        self, line: Line, child: Child, limits: Limits, frame: bytes = b"", fresh: bool = True
     ) -> None:
-        self.pid = pid
-        self.started = started
-        self.wall_at = started + limits["wall_s"]
-        self.cpu_s = limits["cpu_s"]
-        self.cpu_before_s = cpu_s
-        self.output_left = limits["output_bytes"]
+        self.line = line
+        self.child = child
+        self.resident = child.requests >= 0
+        self.started = child.started if fresh else time.monotonic()
+        self.wall_at = self.started + limits.wall_s
+        self.cpu_s = limits.cpu_s
+        self.cpu_before_s = 0.0 if fresh else child.cpu_s()
+        self.output_left = limits.output_kib * 1024
         # READY and the length; a resident's frame has a larger head
-        self.report_left = limits["report_bytes"] + (2 + child.REPORT_HEAD.size if resident else 5)
+        self.report_left = limits.report_kib * 1024 + (2 + inside.REPORT_HEAD.size if self.resident else 5)
         self.killed = ""
         self.truncated = False
-        self.open = dict((fd, index) for index, fd in enumerate(reads))
+        self.open = {fd: index for index, fd in enumerate(child.reads)}
         self.data = [bytearray(), bytearray(), bytearray()]  # stdout, stderr, report
-        self.dead = False
-        self.resident = resident
-        self.requests = requests
-        self.look_around = look
+        self.end: End | None = None
         self.frame = memoryview(frame)
-        self.fresh = not frame
+        self.fresh = fresh
         self.answered = False
         self.retired = False
         self.grown_kib = 0
         self.peak_kib = 0
 
     def kill(self, why: str) -> None:
+        """Once; the first reason is the one that counts."""
         if not self.killed:
             self.killed = why
-            os.kill(self.pid, signal.SIGKILL)
+            self.child.kill()
 
-    def until_dead(self) -> dict[str, object]:
-        """Until it is dead and all is read; or, a resident, until its report is complete."""
+    def until_dead(self) -> Seen:
+        """Until it is dead and all is read; or, a resident, until its report is complete.
+
+        Raises:
+            SandboxError: the zygote is gone, or does not say that the child is dead.
+        """
         poll = select.poll()
         for fd in self.open:
             poll.register(fd, select.POLLIN)
-        pidfd = kernel.pidfd_open(self.pid)
-        poll.register(pidfd, select.POLLIN)
-        poll.register(CONTROL_FD, select.POLLRDHUP if hasattr(select, "POLLRDHUP") else 0)
+        control = self.line.fileno()
+        poll.register(control, select.POLLIN)
+        if self.resident:
+            poll.register(self.child.pidfd, select.POLLIN)
         if self.frame and not self.ask():
-            poll.register(self.requests, select.POLLOUT)
+            poll.register(self.child.requests, select.POLLOUT)
         look_at = self.started + self.cpu_s
-        status = usage = None
-        try:
-            while not (self.dead and not self.open):
-                timeout = None
-                if not self.dead and not self.killed:
-                    now = time.monotonic()
-                    if now >= self.wall_at:
-                        self.kill("wall")
-                    elif now >= look_at:
-                        used = time.clock_gettime(kernel.cpu_clock(self.pid)) - self.cpu_before_s
-                        left = self.cpu_s - used
-                        if left <= 0:
-                            self.kill("cpu")
-                        look_at = now + max(left, CPU_LOOK_S)
-                    timeout = max(0.0, min(self.wall_at, look_at) - now) * 1000 + 1
-                    if self.look_around:
-                        why = self.look_around.trouble()
-                        if why:
-                            self.kill(why)
-                        timeout = min(timeout, reduced.LOOK_S * 1000)
-                if self.answered and not self.killed:
-                    timeout = 0  # what it printed before the report is in the pipes
-                events = poll.poll(timeout)
-                if self.answered and not events and not self.killed:
-                    return self.facts_of_the_living()
-                for fd, _events in events:
-                    if fd == pidfd:
-                        self.dead = True
-                        poll.unregister(pidfd)
-                        _, status, usage = os.wait4(self.pid, 0)
-                        if self.look_around:
-                            reduced.sweep()  # what it started holds its pipes
-                    elif fd == CONTROL_FD:  # the worker is gone: so are we, and the kernel takes the rest
-                        os._exit(0)
-                    elif fd == self.requests:
-                        if self.ask():
-                            poll.unregister(fd)
-                    elif not self.read(fd):
+        gone_at = 0.0
+        while self.end is None or self.open:
+            now = time.monotonic()
+            if self.end is not None:
+                timeout_s = 0.0
+            elif self.killed:
+                gone_at = gone_at or now + ANSWER_S
+                timeout_s = gone_at - now
+                if timeout_s <= 0:
+                    raise SandboxError("a child that was killed is not dead")
+            else:
+                if now >= self.wall_at:
+                    self.kill("wall")
+                    continue
+                if now >= look_at:
+                    left = self.cpu_s - (self.child.cpu_s() - self.cpu_before_s)
+                    if left <= 0:
+                        self.kill("cpu")
+                        continue
+                    look_at = now + max(left, CPU_LOOK_S)
+                timeout_s = min(self.wall_at, look_at) - now
+                if self.answered:
+                    timeout_s = 0.0  # what it printed before the report is in the pipes
+            events = poll.poll(timeout_s * 1000 + (1 if timeout_s else 0))
+            if not events:
+                if self.answered and not self.killed and self.end is None:
+                    return self.seen_alive()
+                if self.end is not None:
+                    raise SandboxError("a dead child's pipe is still open")
+            for fd, _events in events:
+                if fd == control:
+                    self.end = self.line.end(ANSWER_S)
+                    poll.unregister(control)
+                elif fd == self.child.pidfd:
+                    poll.unregister(fd)
+                    self.line.reap(self.child)
+                elif fd == self.child.requests:
+                    if self.ask():
                         poll.unregister(fd)
-                        del self.open[fd]
-        finally:
-            os.close(pidfd)
-        if self.resident and not self.answered and (not self.fresh or self.data[2][:1] == child.READY):
-            self.data[2] = bytearray(child.READY)  # locked down, nothing reported
-        assert status is not None and usage is not None  # noqa: S101
-        signalled = os.WIFSIGNALED(status)
-        return {
-            "killed": self.killed,
-            "truncated": self.truncated,
-            "exit_code": None if signalled else os.WEXITSTATUS(status),
-            "signal": os.WTERMSIG(status) if signalled else None,
-            "wall_s": time.monotonic() - self.started,
-            "cpu_s": usage.ru_utime + usage.ru_stime - self.cpu_before_s,
-            "memory_bytes": usage.ru_maxrss * 1024,
-        }
+                elif not self.read(fd):
+                    poll.unregister(fd)
+                    del self.open[fd]
+        return self.seen(self.end)
 
-    def facts_of_the_living(self) -> dict[str, object]:
-        return {
-            "killed": "",
-            "truncated": False,
-            "exit_code": 0,
-            "signal": None,
-            "wall_s": time.monotonic() - self.started,
-            "cpu_s": time.clock_gettime(kernel.cpu_clock(self.pid)) - self.cpu_before_s,
-            "memory_bytes": self.peak_kib * 1024,
-        }
+    def seen(self, end: End) -> Seen:
+        """Of the dead."""
+        if self.resident and not self.answered and (not self.fresh or self.data[2][:1] == inside.READY):
+            self.data[2] = bytearray(inside.READY)  # locked down, nothing reported
+        signalled = os.WIFSIGNALED(end.status)
+        stdout, stderr, raw = map(bytes, self.data)
+        return Seen(
+            killed=self.killed or end.killed,
+            truncated=self.truncated,
+            exit_code=None if signalled else os.WEXITSTATUS(end.status),
+            signal=os.WTERMSIG(end.status) if signalled else None,
+            wall_s=time.monotonic() - self.started if self.resident else end.wall_s,
+            cpu_s=max(0.0, end.cpu_s - self.cpu_before_s),
+            peak_bytes=end.peak_kib * 1024,
+            scratch_full=end.scratch_full,
+            stdout=stdout,
+            stderr=stderr,
+            raw=raw,
+        )
+
+    def seen_alive(self) -> Seen:
+        """Of a resident that has answered."""
+        stdout, stderr, raw = map(bytes, self.data)
+        wall_s = time.monotonic() - self.started
+        cpu_s = self.child.cpu_s() - self.cpu_before_s
+        return Seen("", False, 0, None, wall_s, cpu_s, self.peak_kib * 1024, False, stdout, stderr, raw)
 
     def ask(self) -> bool:
-        """Write some more of the request. True when nothing is left to write."""
+        """Write what the resident's pipe takes of its request; True when nothing is left to write."""
         try:
-            self.frame = self.frame[os.write(self.requests, self.frame) :]
+            while self.frame:
+                self.frame = self.frame[os.write(self.child.requests, self.frame) :]
         except BlockingIOError:
-            pass
-        except BrokenPipeError:  # it closed its end, or it is dead, which the pidfd tells
-            self.frame = self.frame[:0]
-        return not self.frame
+            return False
+        except BrokenPipeError:
+            self.frame = memoryview(b"")  # its death is about to be seen
+        return True
 
     def read(self, fd: int) -> bool:
-        """Read once. False at the end of the pipe."""
+        """Take what is there; False at the end."""
         data = os.read(fd, CHUNK)
         if not data:
             return False
@@ -193,19 +203,19 @@ class Watch:
             self.kill("frame")
             return
         if self.fresh:
-            if data[:1] != child.READY:
+            if data[:1] != inside.READY:
                 return  # it says what failed, and dies
             start = 1
         else:
             start = 0
-        if data[start : start + 1] == child.RETIRE:
+        if data[start : start + 1] == inside.RETIRE:
             self.retired = True
             start += 1
-        head = data[start + 1 : start + 1 + child.REPORT_HEAD.size]
-        if data[start : start + 1] not in (child.REPORT, b""):
+        head = data[start + 1 : start + 1 + inside.REPORT_HEAD.size]
+        if data[start : start + 1] not in (inside.REPORT, b""):
             self.kill("frame")
-        elif len(head) == child.REPORT_HEAD.size:
-            size, grown_kib, peak_kib = child.REPORT_HEAD.unpack(head)
+        elif len(head) == inside.REPORT_HEAD.size:
+            size, grown_kib, peak_kib = inside.REPORT_HEAD.unpack(head)
             end = start + 1 + len(head) + size
             if len(data) > end:
                 self.kill("frame")
@@ -213,14 +223,14 @@ class Watch:
                 self.answered = True
                 self.grown_kib, self.peak_kib = grown_kib, peak_kib
                 # In the form that an ordinary child reports in.
-                self.data[2] = bytearray(child.READY + struct.pack("!I", size)) + data[end - size :]
+                self.data[2] = bytearray(inside.READY + struct.pack("!I", size)) + data[end - size :]
 
 
 def split_report(raw: bytes) -> tuple[str | None, bytes | None]:
     """(set-up failure or None, complete report or None) of what came through the report pipe."""
-    if raw[:1] == child.FAILED:
+    if raw[:1] == inside.FAILED:
         return raw[1:].decode("utf-8", "replace"), None
-    if raw[:1] != child.READY:
+    if raw[:1] != inside.READY:
         return "the child died before it was locked down", None
     if len(raw) >= 5:
         (size,) = struct.unpack_from("!I", raw, 1)

@@ -1,15 +1,23 @@
-"""The frames between worker and zygote: length-capped JSON with binary parts. Never pickle.
+"""What worker and zygote say to each other: JSON heads, descriptors, and two fixed records. Never pickle.
 
 Runs in: worker, launcher, zygote (so: standard library only, CPython >= 3.8).
 
-    frame  = total:u32  head:u32  JSON object of `head` bytes  part*
-    "parts" in the JSON object lists the parts' sizes; total counts all after its own four bytes.
+    frame  = total:u32  JSON object         the launch, bundles, files to collect: what is rare
+    FORK   = "F" and a fixed record         a child, please; its descriptors come along
+    BORN   = "B" pid                        here it is; its pidfd comes along
+    END    = "E" and a fixed record         it is dead, and so is all that it started
+
+No content goes through the zygote: texts, requests, bundles and outputs travel in files in memory and pipes
+that it passes on unread. Each child is a copy of the zygote's memory, freed parts included; so what the
+zygote never had, no child can find there.
 """
 
 from __future__ import annotations
 
+import array
 import json
 import os
+import socket
 import struct
 
 TYPE_CHECKING = False
@@ -17,75 +25,120 @@ if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay sm
     from typing import Any
 
 
-MAX_FRAME = 64 * 1024 * 1024
+MAX_FRAME = 1024 * 1024
+MAX_FDS = 4
+
+FORK = struct.Struct("!cBHHIqqqqqqqQIIf")
+"""op "F", flags, sizes of entry, of bundle digest and of the command's JSON; seven rlimits in the order of
+child.RLIMITS; scratch bytes, scratch files; processes; CPU seconds. The three texts follow."""
+BORN = struct.Struct("!cI")
+END = struct.Struct("!ciddQ?B")
+"""op "E", wait status, CPU seconds, wall-clock seconds, peak in KiB, scratch full, why killed (KILLED)."""
+KILLED = ("", "disk", "processes")
+RESIDENT = 1
+COMMAND = 2
+COLLECT = 4
 
 
 class WireError(Exception):
     """The other side closed in the middle of a frame, or what came is no frame."""
 
 
-def encode(head: dict[str, Any], parts: tuple[bytes, ...] | list[bytes] = ()) -> bytes:
-    head = dict(head, parts=[len(part) for part in parts])
+def encode(head: dict[str, Any]) -> bytes:
     text = json.dumps(head).encode("ascii")
-    body = b"".join(parts)
-    total = 4 + len(text) + len(body)
-    if total > MAX_FRAME:
-        raise WireError("frame of %d bytes" % total)
-    return struct.pack("!II", total, len(text)) + text + body
+    if len(text) > MAX_FRAME:
+        raise WireError("frame of %d bytes" % len(text))
+    return struct.pack("!I", len(text)) + text
 
 
-def decode(frame: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Head and parts of a frame without its first four bytes."""
+def decode(text: bytes) -> dict[str, Any]:
     try:
-        (size,) = struct.unpack_from("!I", frame)
-        head = json.loads(frame[4 : 4 + size].decode("ascii"))
-        sizes = head.pop("parts")
-        offset = 4 + size
-        parts = []
-        for length in sizes:
-            if type(length) is not int or length < 0:
-                raise WireError("a part of no size")
-            parts.append(frame[offset : offset + length])
-            offset += length
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        head = json.loads(text.decode("ascii"))
+    except ValueError as error:
         raise WireError("not a frame: %s" % error) from None
-    if offset != len(frame):
-        raise WireError("a frame of another size than it says")
-    return head, parts
+    if type(head) is not dict:
+        raise WireError("not a frame: no object")
+    return head
 
 
-def send(fd: int, head: dict[str, Any], parts: tuple[bytes, ...] | list[bytes] = ()) -> None:
-    view = memoryview(encode(head, parts))
+def size_of(start: bytes) -> int:
+    """Of a frame that begins with these four bytes."""
+    (size,) = struct.unpack("!I", start)
+    if size > MAX_FRAME:
+        raise WireError("frame of %d bytes" % size)
+    return int(size)
+
+
+def send(fd: int, head: dict[str, Any]) -> None:
+    view = memoryview(encode(head))
     while view:
         view = view[os.write(fd, view) :]
 
 
-def receive(fd: int) -> tuple[dict[str, Any], list[bytes]] | None:
+def receive(fd: int) -> dict[str, Any] | None:
     """The next frame; None if the other side has closed. Blocks."""
-    start = _read(fd, 4)
-    if start is None:
-        return None
-    (total,) = struct.unpack("!I", start)
-    if total > MAX_FRAME:
-        raise WireError("frame of %d bytes" % total)
-    rest = _read(fd, total)
-    if rest is None:
-        raise WireError("closed in the middle of a frame")
-    return decode(rest)
+    start = read(fd, 4)
+    return decode(read(fd, size_of(start))) if start else None
 
 
-def _read(fd: int, size: int) -> bytes | None:
+def read(fd: int, size: int) -> bytes:
+    """So many bytes; b"" if the other side has closed before the first of them."""
     data = os.read(fd, size)
-    if not data:
-        return None
-    if len(data) == size:  # nearly always
-        return data
-    pieces = [data]
-    missing = size - len(data)
-    while missing:
-        data = os.read(fd, missing)
-        if not data:
+    while 0 < len(data) < size:
+        more = os.read(fd, size - len(data))
+        if not more:
             raise WireError("closed in the middle of a frame")
-        pieces.append(data)
-        missing -= len(data)
-    return b"".join(pieces)
+        data += more
+    return data
+
+
+def send_with(line: socket.socket, data: bytes, fds: tuple[int, ...] | list[int]) -> None:
+    """Send all of `data`; the descriptors go with its first byte."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sent = line.sendmsg([data], ancillary)
+    if sent < len(data):
+        line.sendall(data[sent:])
+
+
+def receive_with(line: socket.socket, size: int) -> tuple[bytes, list[int]]:
+    """At most `size` bytes, b"" at the end, and the descriptors that came with them (close-on-exec)."""
+    fds = array.array("i")
+    space = socket.CMSG_SPACE(MAX_FDS * fds.itemsize)
+    data, ancillary, _flags, _address = line.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+    return data, list(fds)
+
+
+def sealed_file(pieces: list[bytes] | tuple[bytes, ...]) -> int:
+    """A file in memory with these contents that nobody can change any more, at its start: a descriptor."""
+    fd = os.memfd_create("request", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        # F_ADD_SEALS: F_SEAL_SEAL, _SHRINK, _GROW, _WRITE
+        import fcntl
+
+        fcntl.fcntl(fd, 1033, 0x1 | 0x2 | 0x4 | 0x8)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def content(fd: int) -> bytes:
+    """All of a sealed file."""
+    size = os.fstat(fd).st_size
+    pieces = []
+    offset = 0
+    while offset < size:
+        piece = os.pread(fd, size - offset, offset)
+        if not piece:
+            raise WireError("a file that ends too early")
+        pieces.append(piece)
+        offset += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -3,14 +3,18 @@
 Runs in: zygote (standard library only, CPython >= 3.8).
 
 Theory of operation.  It was exec'd by the launcher inside the jail's namespaces and private root, so its
-memory holds nothing of the worker's.  It never runs staff or learner code; it forks, watches, reports facts.
+memory holds nothing of the worker's.  It never runs staff or learner code and reads none of it: it forks,
+hands on descriptors, reaps, and says how a child died (sandbox/wire.py).  The worker watches.
 
-    worker  --- frame: start  --->  zygote      preload, freeze, answer "ready"
-    worker  --- frame: run    --->  zygote      fork; watch (sandbox/watch.py); kill; reap; answer
-    worker  --- closes --------->   zygote      kill the child, exit; the namespace dies with process 1
+    worker  --- start frame ---->  zygote      preload, freeze, answer "ready"
+    worker  --- FORK, fds ------>  zygote      fork; BORN with a pidfd; wait; END
+    worker  --- other frames --->  zygote      lay out a bundle, forget one, collect files, reap a resident
+    worker  --- closes --------->  zygote      exit; the namespace dies with process 1
 
-A child's whole tree is dead when its pidfd becomes readable: it is process 1 of its own pid namespace, and
-the kernel lets it be reaped only after everything in there is gone.
+It does as little as it can: every page that it writes between two forks, it copies.
+
+A child's whole tree is dead when the child is reaped: it is process 1 of its own pid namespace, and the
+kernel lets it be reaped only after everything in there is gone.
 
 In a `reduced` jail there are no namespaces and no private root.  The child's tree is then what descends from
 this process (a subreaper), and is swept after each task; the scratch is a folder that this process makes and
@@ -20,7 +24,6 @@ removes; see sandbox/reduced.py.
 from __future__ import annotations
 
 import errno
-import fcntl
 import fnmatch
 import gc
 import importlib.util
@@ -28,20 +31,20 @@ import marshal
 import os
 import resource
 import signal
+import socket
 import stat
 import struct
 import sys
 import time
 
 from sandbox import child, kernel, reduced, wire
-from sandbox.resident import MOST_CPU_S, MOST_RESIDENTS, Residents
-from sandbox.watch import CONTROL_FD, Watch, split_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay small
     from typing import Any, Callable, Iterator
 
 
+CONTROL_FD = 3
 PIDNS_FD = 4
 LANDLOCK_FD = 5
 
@@ -52,66 +55,51 @@ COMPILE_S = 5
 class Zygote:
     """The state that outlives a task: the filter, the descriptors, which bundles are laid out."""
 
-    def __init__(self, config: dict[str, Any], program: bytes) -> None:
-        self.seccomp = kernel.SeccompFilter(program)
+    def __init__(self, config: dict[str, Any], program: bytes, line: socket.socket) -> None:
+        self.line = line
         self.landlock_fd = LANDLOCK_FD if config["landlock"] else -1
         self.reduced = reduced.Ground(config["ground"]) if config["ground"] else None
         self.programs = bool(config["programs"])
         self.environment = dict(os.environ, **config["environment"])
-        self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        os.mkdir(os.path.join(child.place.bundles, child.NO_BUNDLE), 0o755)
         self.entries: dict[str, Callable[[bytes], bytes]] = {}
-        self.residents = Residents(lambda task, request: self.fork(task, request, True))
+        self.kept_scratch = -1  # of the last child, if files shall be collected from it
+        os.mkdir(os.path.join(child.place.bundles, child.NO_BUNDLE), 0o755)
+        self.setup = setup = child.Setup()
+        setup.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        setup.landlock_fd = self.landlock_fd
+        setup.seccomp = kernel.SeccompFilter(program)
+        setup.ground = self.reduced
 
     # -- bundles -----------------------------------------------------
 
-    def lay_out(self, digest: str, names: list[str], contents: list[bytes]) -> None:
-        """Write a bundle's files into a folder of their own; children of tasks that name it see only that."""
-        top = os.path.join(child.place.bundles, digest)
-        os.mkdir(top, 0o700)
-        for name, content in zip(names, contents):
-            path = os.path.normpath(os.path.join(top, name))
-            if not path.startswith(top + "/"):
-                raise OSError(errno.EINVAL, "a bundle's file lies outside of it: " + name)
-            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(content)
-            if self.programs:
-                os.chmod(path, 0o755)
-        if not self.programs:
-            self.compile_ahead(top, names, contents)
-        os.chmod(top, 0o755)
+    def lay_out(self, digest: str, names: list[str], sizes: list[int], contents: int) -> None:
+        """Write a bundle's files into a folder of their own; children of tasks that name it see only that.
 
-    def compile_ahead(self, top: str, names: list[str], contents: list[bytes]) -> None:
-        """Put compiled files beside a bundle's modules, where imports look for them: each child saves 1 ms.
-
-        A process of its own compiles, and executes nothing: what a source does to the compiler (or what is
-        left of it in memory) is no matter of the zygote's. What cannot be compiled the child will report.
+        `contents` is a file of all their contents. A process of its own reads it, so that nothing of it is
+        ever in the memory that children inherit; it compiles what are modules, too: each child saves 1 ms.
         """
-        sources = [
-            (name, content)
-            for name, content in zip(names, contents)
-            if name.endswith(".py") and len(content) <= MOST_SOURCE
-        ]
-        if not sources:
-            return
+        top = os.path.join(child.place.bundles, digest)
         shown = top if self.reduced else child.BUNDLE
         if not self.reduced:
             kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
+            code = 1
             try:
-                resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_S, COMPILE_S))
-                for name, content in sources:
-                    _compile_file(top, shown, name, content)
+                _write_bundle(top, shown, names, sizes, wire.content(contents), self.programs)
+                code = 0
+            except OSError as error:
+                code = error.errno or 1
             finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.EIO
+            raise OSError(code, "laying out a bundle: " + os.strerror(code))
 
     def forget(self, digest: str) -> None:
         import shutil
 
-        self.residents.forget(digest)
         shutil.rmtree(os.path.join(child.place.bundles, digest), ignore_errors=True)
 
     # -- a task ------------------------------------------------------
@@ -123,79 +111,37 @@ class Zygote:
             found = self.entries[name] = getattr(importlib.import_module(module), function)
         return found
 
-    def run(self, task: dict[str, Any], request: bytes) -> tuple[dict[str, object], list[bytes]]:
-        """Have a child do the task and watch it: the facts, and what came out (stdout, stderr, report).
+    def fork(self, record: tuple[Any, ...], texts: tuple[str, str, str], fds: list[int]) -> None:
+        """A child at work. Says BORN; and END when it is dead, unless it is a resident.
 
-        The contents of collected files follow, in the order of facts["files"].
+        `fds`: stdout, stderr, report, the request; all closed here.
         """
-        if task.get("resident") and not self.reduced:
-            return self.residents.run(task, request)
-        limits = task["limits"]
-        pid, scratch, reads, _requests, started = self.fork(task, request, False)
+        flags = record[1]
+        entry_name, bundle, command = texts
+        scratch = -1
+        setup = self.setup
+        ground = self.reduced
+        if self.kept_scratch >= 0:
+            os.close(self.kept_scratch)
+            self.kept_scratch = -1
         try:
-            look = reduced.Look(self.reduced, pid, limits) if self.reduced else None
-            watch = Watch(pid, reads, limits, started, look=look)
-            facts = watch.until_dead()
-            if self.reduced:
-                facts["scratch_full"] = self.reduced.is_full(limits)
+            if flags & wire.COMMAND:
+                if not self.programs:
+                    raise ValueError("this profile executes no programs")
+                entry = None
             else:
-                facts["scratch_full"] = kernel.is_full(scratch)
-            data = [bytes(piece) for piece in watch.data]
-            if task.get("collect"):
-                found = collect(scratch, task["collect"], limits["report_bytes"], limits["scratch_files"])
-                if found is None:
-                    facts["killed"] = facts["killed"] or "files"
-                else:
-                    facts["files"] = [name for name, _ in found]
-                    data += [content for _, content in found]
-            return facts, data
-        finally:
-            for fd in [*reads, scratch]:
-                os.close(fd)
-            if self.reduced:
-                reduced.sweep()
-                self.reduced.clear_scratch()
-
-    def fork(
-        self, task: dict[str, Any], request: bytes, resident: bool
-    ) -> tuple[int, int, list[int], int, float]:
-        """A child at work: its pid, its scratch, three pipes to read, one to write (or -1), when it began."""
-        command = task.get("command")
-        if command and not self.programs:
-            raise ValueError("this profile executes no programs")
-        entry = None if command else self.entry(task["entry"])
-        limits = task["limits"]
-        if self.reduced:
-            scratch = self.reduced.open_scratch()
-        else:
-            sizes = {"size": limits["scratch_bytes"], "nr_inodes": limits["scratch_files"], "mode": "0700"}
-            scratch = kernel.detached_tmpfs({key: str(value) for key, value in sizes.items()})
-        reads = []
-        writes = []
-        requests = -1
-        stdin_fd = -1
-        try:
-            for _ in range(3):
-                read_end, write_end = os.pipe()
-                reads.append(read_end)
-                writes.append(write_end)
-            if resident:
-                read_end, requests = os.pipe()
-                writes.append(read_end)
-                os.set_blocking(requests, False)
-            if command:
-                stdin_fd = sealed_file(request)
-            setup = child.Setup()
+                entry = self.entry(entry_name)
+            setup.limits = record[5:12]
+            if ground:
+                scratch = ground.open_scratch()
+                setup.limits = ground.with_others(setup.limits)
+            else:
+                scratch = kernel.detached_tmpfs(b"%d" % record[12], b"%d" % record[13])
             setup.scratch_fd = scratch
-            setup.bundle = os.path.join(child.place.bundles, task.get("bundle") or child.NO_BUNDLE)
-            setup.limits = self.rlimits(limits, resident)
-            setup.pipes = tuple(writes)
-            setup.stdin_fd = stdin_fd if command else self.null_fd
-            setup.null_fd = self.null_fd
-            setup.landlock_fd = self.landlock_fd
-            setup.seccomp = self.seccomp
-            setup.ground = self.reduced
-            if not self.reduced:
+            setup.bundle = os.path.join(child.place.bundles, bundle or child.NO_BUNDLE)
+            setup.pipes = fds
+            setup.resident = bool(flags & wire.RESIDENT)
+            if not ground:
                 # "pid_for_children" still points at the namespace of the last child, which is dead: come
                 # home, then ask for a new one. (A second unshare without this is EINVAL.)
                 kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
@@ -203,47 +149,106 @@ class Zygote:
             started = time.monotonic()
             pid = os.fork()
             if pid == 0:
-                if command:
-                    child.execute(command, self.environment, limits["cpu_s"], setup)
-                elif entry:
-                    child.run(entry, request, setup)
-        except BaseException:
-            for fd in [*reads, scratch, requests]:
-                if fd >= 0:
+                if entry:
+                    child.run(entry, setup)
+                child.execute(command, self.environment, record[15], setup)
+            pidfd = kernel.pidfd_open(pid)
+            try:
+                given = [pidfd, scratch] if setup.resident else [pidfd]
+                wire.send_with(self.line, wire.BORN.pack(b"B", pid), given)
+                for fd in fds:
                     os.close(fd)
-            raise
+                fds.clear()
+                if not setup.resident:
+                    if ground:
+                        limits = {"scratch_bytes": record[12], "scratch_files": record[13]}
+                        why = ground.wait(pid, pidfd, dict(limits, processes=record[14]))
+                        self.reap(pid, started, why, ground.is_full(limits))
+                    else:
+                        self.reap(pid, started, 0, scratch)
+            finally:
+                os.close(pidfd)
         finally:
-            for fd in [*writes, stdin_fd]:
-                if fd >= 0:
-                    os.close(fd)
-        return pid, scratch, reads, requests, started
+            for fd in fds:
+                os.close(fd)
+            if scratch >= 0:
+                if flags & wire.COLLECT:
+                    self.kept_scratch = scratch
+                else:
+                    self.leave(scratch)
 
-    def rlimits(self, limits: dict[str, Any], resident: bool) -> dict[str, int]:
-        # Residents count against the same user.
-        processes = limits["rlimit_processes"] + (MOST_RESIDENTS if resident else len(self.residents))
+    def reap(self, pid: int, started: float, why: int, full: bool | int) -> None:
+        """Wait for its death, and tell of it. `full` is a fact, or the descriptor of the scratch to ask."""
+        _, status, usage = os.wait4(pid, 0)
         if self.reduced:
-            processes += self.reduced.others()
-        return {
-            "cpu_s": int(limits["cpu_s"]) + 2 + (MOST_CPU_S if resident else 0),
-            "address_space": limits["address_space_bytes"],
-            "data": limits["data_bytes"],
-            "file_bytes": limits["scratch_bytes"],
-            "processes": processes,
-            "open_files": limits["open_files"],
-            "stack": limits["stack_bytes"],
-        }
+            reduced.sweep()  # what it started holds its pipes
+        cpu_s = usage.ru_utime + usage.ru_stime
+        wall_s = time.monotonic() - started
+        if full is not True and full is not False:
+            full = kernel.is_full(full)
+        self.line.sendall(wire.END.pack(b"E", status, cpu_s, wall_s, usage.ru_maxrss, full, why))
+
+    def leave(self, scratch: int) -> None:
+        os.close(scratch)
+        if self.reduced:
+            reduced.sweep()
+            self.reduced.clear_scratch()
+
+    def collect(self, patterns: list[str], most_bytes: int, most_files: int) -> None:
+        """Send the files that the last child left: their names in a frame, with a file of their contents.
+
+        A process of its own reads them, for the sake of the zygote's memory. It is killed by its own limits.
+        """
+        read_end, write_end = os.pipe()
+        if not self.reduced:
+            kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_S, COMPILE_S))
+                found = collect(self.kept_scratch, patterns, most_bytes, most_files)
+                head: dict[str, Any] = {"too_much": True}
+                contents: list[bytes] = []
+                if found is not None:
+                    head = {"names": [name for name, _ in found], "sizes": [len(body) for _, body in found]}
+                    contents = [body for _, body in found]
+                data = wire.encode(head)
+                wire.send_with(self.line, data, [wire.sealed_file(contents)])
+                os.write(write_end, b".")
+            finally:
+                os._exit(0)
+        os.close(write_end)
+        answered = os.read(read_end, 1)
+        os.close(read_end)
+        os.waitpid(pid, 0)
+        self.leave(self.kept_scratch)
+        self.kept_scratch = -1
+        if not answered:
+            raise OSError(errno.EIO, "the files left by a program cannot be read")
 
 
-def sealed_file(content: bytes) -> int:
-    """A file in memory that nobody can change any more, to be somebody's standard input."""
-    fd = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    # F_ADD_SEALS: F_SEAL_SEAL, _SHRINK, _GROW, _WRITE
-    fcntl.fcntl(fd, 1033, 0x1 | 0x2 | 0x4 | 0x8)
-    return fd
+def _write_bundle(
+    top: str, shown: str, names: list[str], sizes: list[int], contents: bytes, programs: bool
+) -> None:
+    os.mkdir(top, 0o700)
+    offset = 0
+    resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_S, COMPILE_S))
+    for name, size in zip(names, sizes):
+        path = os.path.normpath(os.path.join(top, name))
+        if not path.startswith(top + "/"):
+            raise OSError(errno.EINVAL, "a bundle's file lies outside of it: " + name)
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(contents[offset : offset + size])
+        if programs:
+            os.chmod(path, 0o755)
+        offset += size
+    os.chmod(top, 0o755)
+    offset = 0
+    for name, size in zip(names, sizes):
+        if name.endswith(".py") and size <= MOST_SOURCE and not programs:
+            _compile_file(top, shown, name, contents[offset : offset + size])
+        offset += size
 
 
 def collect(
@@ -320,10 +325,13 @@ def main() -> None:
 def live() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_THP_DISABLE, 1)
-    start = wire.receive(CONTROL_FD)
-    if start is None:
+    line = socket.socket(fileno=CONTROL_FD)
+    data, fds = wire.receive_with(line, 4)
+    if not data:
         return
-    config, parts = start
+    config = wire.decode(wire.read(CONTROL_FD, wire.size_of(data)))
+    program = wire.content(fds[0])
+    os.close(fds[0])
     try:
         if config["ground"]:
             child.place.move(config["ground"]["home"])
@@ -338,7 +346,9 @@ def live() -> None:
             kernel.prctl(kernel.PR_SET_SECUREBITS, kernel.SECUREBITS_LOCKED)
         for name in config["preload"]:
             importlib.import_module(name)
-        zygote = Zygote(config, parts[0])
+        for which, value in child.FIXED_LIMITS:
+            resource.setrlimit(which, (value, value))  # for all children: they inherit them
+        zygote = Zygote(config, program, line)
     except BaseException as error:
         import traceback
 
@@ -350,31 +360,51 @@ def live() -> None:
     gc.disable()
     version = "%d.%d.%d" % sys.version_info[:3]
     wire.send(CONTROL_FD, {"ready": True, "version": version})
-    serve(zygote)
+    while serve(zygote, line):
+        pass
 
 
-def serve(zygote: Zygote) -> None:
-    while True:
-        frame = wire.receive(CONTROL_FD)
-        if frame is None:
-            return
-        task, parts = frame
-        try:
-            zygote.residents.end_idle(time.monotonic())
-            for digest in task["forget"]:
-                zygote.forget(digest)
-            names = task.get("files")
-            if names is not None:
-                zygote.lay_out(task["bundle"], names, parts[1:])
-            facts, (stdout, stderr, raw, *files) = zygote.run(task, parts[0])
-            facts["residents"] = len(zygote.residents)
-            failure, report = split_report(raw)
-            if failure is not None and not facts["killed"]:
-                wire.send(CONTROL_FD, {"error": "lock-down: " + failure})
-                continue
-            facts["complete"] = report is not None
-            wire.send(CONTROL_FD, facts, [report or b"", stdout, stderr, *files])
-        except (BrokenPipeError, ConnectionResetError):
-            raise
-        except (OSError, ValueError, ImportError, AttributeError) as error:
-            wire.send(CONTROL_FD, {"error": "zygote: %s: %s" % (type(error).__name__, error)})
+def serve(zygote: Zygote, line: socket.socket) -> bool:
+    """Do what the next message asks for; False when there will be none."""
+    data, fds = wire.receive_with(line, wire.FORK.size)
+    if not data:
+        return False
+    try:
+        if data[:1] == b"F":
+            missing = wire.FORK.size - len(data)
+            if missing:
+                data += wire.read(CONTROL_FD, missing)
+            record = wire.FORK.unpack(data)
+            text = wire.read(CONTROL_FD, record[2] + record[3] + record[4])
+            entry = text[: record[2]].decode()
+            bundle = text[record[2] : record[2] + record[3]].decode()
+            zygote.fork(record, (entry, bundle, text[record[2] + record[3] :].decode()), fds)
+            return True
+        missing = 4 + wire.size_of(data[:4]) - len(data)
+        if missing:
+            data += wire.read(CONTROL_FD, missing)
+        _obey(zygote, wire.decode(data[4:]), fds)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except (OSError, ValueError, ImportError, AttributeError) as error:
+        wire.send(CONTROL_FD, {"error": "zygote: %s: %s" % (type(error).__name__, error)})
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return True
+
+
+def _obey(zygote: Zygote, head: dict[str, Any], fds: list[int]) -> None:
+    """A frame with an order that is no FORK. Each but "reap" is answered with a frame."""
+    order = head["order"]
+    if order == "bundle":
+        for digest in head["forget"]:
+            zygote.forget(digest)
+        zygote.lay_out(head["digest"], head["names"], head["sizes"], fds[0])
+        wire.send(CONTROL_FD, {})
+    elif order == "collect":
+        zygote.collect(head["patterns"], head["bytes"], head["files"])
+    elif order == "reap":
+        zygote.reap(head["pid"], 0.0, 0, False)
+    else:
+        raise ValueError("unknown order " + order)
