@@ -123,7 +123,7 @@ def private_root() -> None:
         kernel.unshare(kernel.CLONE_NEWNS)
     else:
         namespaces.enter_as_user()
-    mounts.build_root(STAGING, mounts.system_paths())
+    mounts.build_root(STAGING, mounts.system_paths(), mounts.devices(True))
     if known.exists() or Path("/proc/self").exists():
         raise NoEffect("files of the old root are still to be seen")
     try:
