@@ -449,7 +449,7 @@ class _Trial:
         assert validator is not None  # noqa: S101 - the caller saw one
         programs, compiled = self.handler._validator(validator)
         files = {f"{_CASE}/input": ran.case.input, f"{_CASE}/answer": ran.case.answer}
-        arguments = (f"{BUNDLE}/{_CASE}/input", f"{BUNDLE}/{_CASE}/answer", f"{SCRATCH}/", *group.flags)
+        arguments = (f"{{bundle}}/{_CASE}/input", f"{{bundle}}/{_CASE}/answer", "{scratch}/", *group.flags)
         limits = change_limits(compiled.language.run.limits, validator.run_limits)
         limits = replace(limits, wall_s=max(limits.wall_s, 2 * limits.cpu_s + 1))
         found = programs.run(compiled, ran.outcome.stdout, limits, arguments, files, _MESSAGES)
