@@ -16,7 +16,7 @@ from typing import Final
 from graders.python import profile
 from sandbox import selftest
 from sandbox.jail import Jail
-from sandbox.model import Isolation, Limits, OutcomeKind, SandboxError, Task
+from sandbox.model import Isolation, Limits, Outcome, OutcomeKind, SandboxError, Task
 from sandbox.program import CompileFailed, Language, Programs
 from sandbox.selftest import Attempt, judge
 from supervisor.findings import Finding, State
@@ -92,7 +92,7 @@ HELLO: Final = {
 def try_language(language: Language, needed: bool = True) -> Trial:
     """Open a language's jails, compile the shortest program, and run it. What fails stands in the trial.
 
-    That the compiler refuses the program is no failure: of a language that we do not know it is empty.
+    An empty program that the compiler of a language unknown to us refuses is no failure: it answered.
     """
     jails: list[Jail] = []
 
@@ -101,7 +101,8 @@ def try_language(language: Language, needed: bool = True) -> Trial:
         return jail
 
     trial = Trial("language", language.name, language.require, needed=needed, programs=True)
-    source = HELLO.get(Path(language.source).suffix, "\n").encode()
+    known = HELLO.get(Path(language.source).suffix)
+    source = (known or "\n").encode()
     try:
         with Programs(language, slot=_slot(), watch=watch) as programs:
             programs.open()
@@ -112,20 +113,26 @@ def try_language(language: Language, needed: bool = True) -> Trial:
             try:
                 compiled = programs.compile({language.source: source})
             except CompileFailed as error:
-                if error.outcome.kind is not OutcomeKind.EXIT:
-                    return replace(trial, error=plain(f"compiling: {error.reason}"))
-                return replace(trial, runs=f"the compiler answers: {plain(error.reason)}")
+                said = _last_words(error.outcome)
+                if known is not None or error.outcome.kind is not OutcomeKind.EXIT:
+                    return replace(trial, error=plain(f"compiling: {error.reason}{said}"))
+                return replace(trial, runs=f"the compiler answers: {plain(error.reason + said)}")
             done = time.perf_counter()
             outcome = programs.run(compiled)
             if outcome.kind is not OutcomeKind.OK:
-                said = outcome.stderr.decode("utf-8", "replace").strip()[-200:]
-                return replace(trial, error=plain(f"running: {outcome.detail or outcome.kind.value}: {said}"))
+                text = f"running: {outcome.detail or outcome.kind.value}{_last_words(outcome)}"
+                return replace(trial, error=plain(text))
             took = f"running {(time.perf_counter() - done) * 1000:.0f} ms"
             if language.compile is not None:
                 took = f"compiling takes {(done - began) * 1000:.0f} ms, {took}"
             return replace(trial, runs=f"the shortest program works: {took}")
     except (SandboxError, OSError) as error:
         return replace(trial, error=plain(error))
+
+
+def _last_words(outcome: Outcome) -> str:
+    lines = outcome.stderr.decode("utf-8", "replace").strip().splitlines()
+    return f": {lines[-1][-200:]}" if lines else ""
 
 
 def _section(trial: Trial) -> str:
