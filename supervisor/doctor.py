@@ -428,6 +428,21 @@ def _limits(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[F
             yield Finding(
                 area, "processes", State.WARNING, f"not enforced: {_reason(one)}", consequence, mend
             )
+    one = tried.get("subreaper")
+    if one is not None:
+        if one.ok:
+            yield Finding(area, "subreaper", State.OK, "what children leave behind comes to their zygote")
+        else:
+            yield Finding(
+                area,
+                "subreaper",
+                needs.state("subreaper"),
+                f"refused: {_reason(one)}",
+                needs.consequence(
+                    "subreaper", "without a pid namespace, what learner code starts outlives it"
+                ),
+                _mend_for(one, host, "Linux 3.4 or newer"),
+            )
     if host.processes_limit is not None and host.uid != 0:
         left = host.processes_limit - host.processes
         text = f"this user may have {host.processes_limit} processes, and has {host.processes}"

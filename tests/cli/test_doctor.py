@@ -139,7 +139,9 @@ def test_a_machine_without_user_namespaces_is_told_the_sysctl(config: Path) -> N
     assert (found["state"], found["finding"]) == ("bad", "refused: user.max_user_namespaces is 0")
     assert found["mend"].startswith("sysctl -w user.max_user_namespaces=")
     assert "SANDBOX_UNAVAILABLE" in found["consequence"]
-    assert finding(document, "isolation/full")["state"] == "bad"
+    full = finding(document, "isolation/full")
+    assert (full["state"], 'require = "reduced"' in full["mend"]) == ("bad", True)
+    assert (finding(document, "isolation/reduced")["state"], document["tiers"]["reduced"]) == ("ok", True)
     assert finding(document, "sandbox python/opens")["state"] == "bad"
     assert states(document)["system calls/seccomp"] == "ok", "what works is said, too"
 
@@ -169,14 +171,13 @@ WELL = {
     "foreign-calls": Tried("foreign-calls", True, signal=31, detail="died of SIGSYS"),
 }
 HOST = Host(kernel="6.12.0", machine="x86_64", uid=1000, swap_bounded=True, hierarchy="2", group="/warden")
-TIERS = {Isolation.FULL: REQUIRED[Isolation.FULL]}
 
 
 def found(
     host: Host = HOST, wanted: tuple[Isolation, ...] = (Isolation.FULL,), **worse: Tried
 ) -> dict[str, Finding]:
     tried = {**WELL, **{name.replace("_", "-"): one for name, one in worse.items()}}
-    return {f"{one.area}/{one.name}": one for one in examine(host, tried, TIERS, wanted)}
+    return {f"{one.area}/{one.name}": one for one in examine(host, tried, REQUIRED, wanted)}
 
 
 def failed(name: str, number: int = 0, detail: str = "no") -> Tried:
@@ -190,7 +191,7 @@ def test_where_all_is_well_all_is_ok_and_needs_no_words() -> None:
 
 def test_every_probe_that_fails_is_a_finding_with_consequence_and_mend() -> None:
     for name in PROBES:
-        if name in ("subreaper", "landlock-tcp", "landlock-signals"):
+        if name in ("landlock-tcp", "landlock-signals"):
             continue
         bad = [
             one
@@ -213,6 +214,16 @@ def test_a_required_layer_that_is_missing_is_bad_and_takes_its_tier_away(layer: 
         idle = found(wanted=(), **{probe: failed(probe, errno.EPERM)})
         assert exit_status(idle.values(), strict=False) == 0, "nobody requires it"
         assert exit_status(idle.values(), strict=True) == 1
+
+
+def test_each_tier_is_judged_by_its_own_layers() -> None:
+    reduced = (Isolation.REDUCED,)
+    told = found(wanted=reduced, user=failed("user", errno.EPERM))
+    assert exit_status(told.values(), strict=False) == 0, "it needs no user namespace"
+    assert told["isolation/full"].state is State.WARNING
+    for probe in ("landlock-files", "filter-kills", "subreaper"):
+        told = found(wanted=reduced, **{probe: failed(probe, errno.ENOSYS)})
+        assert told["isolation/reduced"].state is State.BAD, probe
 
 
 EPERM = failed("user", errno.EPERM, "Operation not permitted")
