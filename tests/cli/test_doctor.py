@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
+import pty
 import subprocess
 import sys
 from dataclasses import replace
@@ -112,6 +115,28 @@ def test_the_text_has_a_line_for_each_finding_and_a_verdict(config: Path) -> Non
     assert lines[-1].startswith("this machine is fit for what is required (0 bad, ")
     assert any(line.startswith("ok       isolation") and "full" in line for line in lines)
     assert all(line.isprintable() for line in lines)
+
+
+def test_on_a_terminal_it_is_a_table(config: Path) -> None:
+    ours, theirs = pty.openpty()
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom supervisor.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "doctor", "--config", str(config)]
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(theirs)
+        drawn = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while piece := screen.read(4096):
+                drawn += piece
+        assert process.wait(30) == 0, drawn
+    assert b"this machine is fit for what is required" in drawn
+    assert b"\x1b[32m" in drawn and b"Traceback" not in drawn
 
 
 def test_a_sandbox_that_a_queue_uses_and_that_does_not_open_is_bad(config: Path) -> None:
