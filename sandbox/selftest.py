@@ -63,6 +63,9 @@ STOPPED_BY: Final[dict[str, tuple[str, ...]]] = {
 IN_REDUCED: Final[dict[str, tuple[str, ...]]] = {"signal-outside": ("seccomp", "landlock-6")}
 """What stops it there instead: without namespaces the filter lets a process signal itself only."""
 
+NOT_IN_REDUCED: Final = frozenset({"see-dumpable"})
+"""There an ordinary user must be able to look at what he sweeps; the filter forbids to attach."""
+
 NAMESPACES: Final = {
     "user": "user",
     "pid": "pid",
@@ -203,7 +206,9 @@ def judge(
     programs: bool = False,
 ) -> list[tuple[str, str]]:
     """(layer, what got through) of everything that should have been held; an escape not tried is not held."""
-    table = STOPPED_BY | (IN_REDUCED if isolation is Isolation.REDUCED else {})
+    table = dict(STOPPED_BY)
+    if isolation is Isolation.REDUCED:
+        table = {name: IN_REDUCED.get(name, table[name]) for name in table if name not in NOT_IN_REDUCED}
     told = {attempt.name: attempt for attempt in attempts}
     broken = []
     for name, stoppers in table.items():

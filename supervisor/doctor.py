@@ -76,7 +76,7 @@ def examine(
         *_landlock(host, tried, needs),
         *_limits(host, tried, needs),
         *_groups(host, tried, needs),
-        *_host(host, tried),
+        *_host(host, tried, wanted),
     ]
 
 
@@ -506,7 +506,7 @@ def group_mend(host: Host) -> str:
 # --- the rest -----------------------------------------------------------------------------------------
 
 
-def _host(host: Host, tried: Mapping[str, Tried]) -> Iterator[Finding]:
+def _host(host: Host, tried: Mapping[str, Tried], wanted: Collection[Isolation]) -> Iterator[Finding]:
     area = "host"
     one = tried.get("handles")
     if one is not None:
@@ -540,13 +540,17 @@ def _host(host: Host, tried: Mapping[str, Tried]) -> Iterator[Finding]:
         )
     pattern = host.sysctls.get("kernel.core_pattern", "")
     if pattern.startswith("|"):
-        yield Finding(
-            area,
-            "core dumps",
-            State.OK,
-            f"are piped to {pattern[1:].split()[0] if pattern[1:].split() else 'nothing'}",
-            "children are not dumpable, so none of theirs gets there; a crash of the service's own would",
-        )
+        words = pattern[1:].split()
+        text = f"are piped to {words[0] if words else 'nothing'}, whatever the limit of their size"
+        if Isolation.REDUCED in wanted:
+            follows = "children of isolation reduced are dumpable: each that crashes may start that program"
+            mend = (
+                "sysctl -w kernel.core_pattern=core, and switch off what sets it (apport, systemd-coredump)"
+            )
+            yield Finding(area, "core dumps", State.WARNING, text, follows, mend)
+        else:
+            follows = "children are not dumpable, so theirs do not get there; those of the service itself do"
+            yield Finding(area, "core dumps", State.OK, text, follows)
     if host.container or not host.initial_ids:
         kind = host.container or "a user namespace"
         text = f"we are inside: {kind}{', with a seccomp filter' if host.filtered else ''}"

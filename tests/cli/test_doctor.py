@@ -357,10 +357,12 @@ def test_processes_that_count_on_the_whole_host_are_a_warning() -> None:
     )
 
 
-def test_a_core_pattern_that_pipes_is_told_and_harmless() -> None:
-    told = found(replace(HOST, sysctls={"kernel.core_pattern": "|/usr/share/apport/apport %p"}))
-    assert told["host/core dumps"].finding == "are piped to /usr/share/apport/apport"
-    assert found(replace(HOST, sysctls={"kernel.core_pattern": "|"}))["host/core dumps"].state is State.OK
+def test_a_core_pattern_that_pipes_matters_where_children_are_dumpable() -> None:
+    piped = replace(HOST, sysctls={"kernel.core_pattern": "|/usr/share/apport/apport %p"})
+    told = found(piped)["host/core dumps"]
+    assert (told.state, "to /usr/share/apport/apport," in told.finding) == (State.OK, True)
+    assert found(piped, wanted=(Isolation.REDUCED,))["host/core dumps"].state is State.WARNING
+    assert "nothing" in found(replace(HOST, sysctls={"kernel.core_pattern": "|"}))["host/core dumps"].finding
 
 
 def test_a_required_landlock_is_any_abi_or_at_least_the_one_named() -> None:

@@ -59,7 +59,7 @@ def test_every_escape_that_must_be_held_is_and_nothing_is_left_behind(
         assert list(selftest.outside(jail.pid, jail.layers)) == []
         loose = {one.name for one in attempts if not one.held}
         allowed = {"execute", "take-memory"} if programs else set()
-        allowed |= {"see-parent"} if tier is Isolation.REDUCED else set()
+        allowed |= {"see-parent", *selftest.NOT_IN_REDUCED} if tier is Isolation.REDUCED else set()
         if not selftest.in_force("landlock-5", jail.layers):
             allowed.add("device-control")
         assert loose <= allowed
@@ -219,7 +219,7 @@ def test_only_layers_in_force_must_hold() -> None:
     """Without namespaces, and with an early Landlock, nobody promised what they would stop."""
     layers = ["subreaper", "rlimits", "no-new-privs", "seccomp", "landlock-3"]
     found = names(everything(False), layers, Isolation.REDUCED)
-    assert set(selftest.STOPPED_BY) - found == {"see-parent", "device-control"}
+    assert set(selftest.STOPPED_BY) - found == {"see-parent", "device-control", "see-dumpable"}
     assert "signal-outside" not in names(everything(False), layers, Isolation.FULL)
     bare = names(everything(False), [])
     assert bare == {"see-dumpable", "use-capability", "see-descriptors", "see-environment"}
