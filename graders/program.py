@@ -44,6 +44,11 @@ _CASE: Final = "warden-case"
 _MESSAGES: Final = ("judgemessage.txt", "teammessage.txt", "score.txt")
 _KEPT_VALIDATORS: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}){0,3}")
+_FOLDERS: Final = re.compile(
+    rf"{BUNDLE}/|{SCRATCH}/"
+    # Of a reduced jail, which has no root of its own.
+    r"|(?:/[^\s/]{1,64}){0,6}/warden-[^\s/]{1,64}/(?:scratch|course/[0-9a-f]{64})/"
+)
 
 _WORDS: Final[Mapping[Verdict, str]] = {
     Verdict.CORRECT: "passed",
@@ -357,7 +362,7 @@ def _said(outcome: Outcome) -> str:
 
 def clean_paths(text: str) -> str:
     """The text with names of files as the learner knows them."""
-    return text.replace(f"{BUNDLE}/", "").replace(f"{SCRATCH}/", "")
+    return _FOLDERS.sub("", text)
 
 
 # --------------------------------------------------------------------------------------------------- tests
