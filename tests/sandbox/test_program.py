@@ -402,6 +402,25 @@ def test_files_and_arguments_are_there_for_one_run(c: Programs) -> None:
     assert second.exit_code == 3
 
 
+TAKES_100_MIB = b"""
+#include <stdlib.h>
+#include <string.h>
+int main(void) { char *p = malloc(100 << 20); if (!p) return 1; memset(p, 1, 100 << 20); return 0; }
+"""
+
+
+def test_large_inputs_take_nothing_from_the_memory_of_later_runs() -> None:
+    language = LANGUAGES["c"]
+    if reason := missing(language):
+        pytest.skip(reason)
+    with Programs(language, slot(23)) as programs:
+        compiled = programs.compile({"main.c": TAKES_100_MIB})
+        limits = replace(language.run.limits, memory_mib=128)
+        for number in range(12):
+            files = {"input": bytes([number]) * (10 << 20)}
+            assert programs.run(compiled, limits=limits, files=files).kind is OutcomeKind.OK, number
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
     [
