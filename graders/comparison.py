@@ -34,6 +34,7 @@ _SHOWN: Final = 60
 _SMALL: Final = 1 << 20
 _NUMBER: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _TOKEN: Final = re.compile(rb"[^ \t\n\r\f\v]+")
+_LINED: Final = re.compile(rb"\n|[^ \t\n\r\f\v]+")
 _PIECE: Final = re.compile(rb"[ \t\n\r\f\v]+|[^ \t\n\r\f\v]+")
 _SPACES: Final = b" \t\n\r\f\v"
 
@@ -46,12 +47,16 @@ class ComparisonError(ValueError):
 class Comparison:
     """The options. A number is right if it is within the absolute or within the relative tolerance.
 
+    `line_change_sensitive`: each line must have the words that it should have; empty lines at the end do not
+    matter. `space_change_sensitive`: all white space must be as expected.
+
     Raises:
         ComparisonError: a tolerance is no finite number of at least 0, or the mode does not know the option.
     """
 
     mode: Mode = Mode.TOKENS
     case_sensitive: bool = True
+    line_change_sensitive: bool = False
     space_change_sensitive: bool = False
     float_absolute_tolerance: float | None = None
     float_relative_tolerance: float | None = None
@@ -103,7 +108,7 @@ def of_flags(flags: Sequence[str]) -> Comparison:
         else:
             raise ComparisonError(f"unknown validator flag {flag[:40]!r}")
     mode = Mode.TOKENS if absolute is None and relative is None else Mode.FLOATS
-    return Comparison(mode, case, space, absolute, relative)
+    return Comparison(mode, case, False, space, absolute, relative)
 
 
 def compare(expected: bytes, actual: bytes, options: Comparison = Comparison()) -> Difference | None:
@@ -117,9 +122,10 @@ def compare(expected: bytes, actual: bytes, options: Comparison = Comparison()) 
         absolute = relative = DEFAULT_TOLERANCE
     tolerance = (absolute or 0.0, relative or 0.0) if options.mode is Mode.FLOATS else None
     # Most outputs are right, and small enough to be split as a whole, which is quicker.
-    if len(actual) <= _SMALL and not options.space_change_sensitive and expected.split() == actual.split():
+    white = options.space_change_sensitive or options.line_change_sensitive
+    if len(actual) <= _SMALL and not white and expected.split() == actual.split():
         return None
-    pattern = _PIECE if options.space_change_sensitive else _TOKEN
+    pattern = _PIECE if options.space_change_sensitive else _LINED if white else _TOKEN
     ours, theirs = pattern.finditer(expected), pattern.finditer(actual)
     number = 0
     while True:
@@ -127,10 +133,19 @@ def compare(expected: bytes, actual: bytes, options: Comparison = Comparison()) 
         if mine is None and other is None:
             return None
         if mine is None or other is None:
+            if pattern is _LINED:
+                mine, other = _after_empty_lines(mine, ours), _after_empty_lines(other, theirs)
+                if mine is None and other is None:
+                    return None
             return _length_differs(mine, other, expected, actual, number)
         spaces = mine[0][0] in _SPACES
         number += not spaces
         if not _same(mine[0], other[0], options.case_sensitive, tolerance):
+            if spaces and pattern is _LINED:
+                return Difference(f"line {_line(actual, other)}: more words than expected: {show(other[0])}")
+            if pattern is _LINED and other[0] == b"\n":
+                where = f"line {_line(actual, other)}"
+                return Difference(f"{where}: the line ends too soon; expected {show(mine[0])}")
             if spaces or other[0][0] in _SPACES:
                 where = _after(number if spaces else number - 1)
                 return Difference(f"line {_line(actual, other)}: white space differs {where}")
@@ -143,6 +158,12 @@ _Found: TypeAlias = re.Match[bytes] | None
 
 def _next(matches: Iterator[re.Match[bytes]]) -> _Found:
     return next(matches, None)
+
+
+def _after_empty_lines(found: _Found, matches: Iterator[re.Match[bytes]]) -> _Found:
+    while found is not None and found[0] == b"\n":
+        found = _next(matches)
+    return found
 
 
 def _same(mine: bytes, other: bytes, case: bool, tolerance: tuple[float, float] | None) -> bool:

@@ -44,6 +44,11 @@ _CASE: Final = "warden-case"
 _MESSAGES: Final = ("judgemessage.txt", "teammessage.txt", "score.txt")
 _KEPT_VALIDATORS: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}){0,3}")
+_FOLDERS: Final = re.compile(
+    rf"{BUNDLE}/|{SCRATCH}/"
+    # Of a reduced jail, which has no root of its own.
+    r"|(?:/[^\s/]{1,64}){0,6}/warden-[^\s/]{1,64}/(?:scratch|course/[0-9a-f]{64})/"
+)
 
 _WORDS: Final[Mapping[Verdict, str]] = {
     Verdict.CORRECT: "passed",
@@ -357,7 +362,7 @@ def _said(outcome: Outcome) -> str:
 
 def clean_paths(text: str) -> str:
     """The text with names of files as the learner knows them."""
-    return text.replace(f"{BUNDLE}/", "").replace(f"{SCRATCH}/", "")
+    return _FOLDERS.sub("", text)
 
 
 # --------------------------------------------------------------------------------------------------- tests
@@ -449,7 +454,7 @@ class _Trial:
         assert validator is not None  # noqa: S101 - the caller saw one
         programs, compiled = self.handler._validator(validator)
         files = {f"{_CASE}/input": ran.case.input, f"{_CASE}/answer": ran.case.answer}
-        arguments = (f"{BUNDLE}/{_CASE}/input", f"{BUNDLE}/{_CASE}/answer", f"{SCRATCH}/", *group.flags)
+        arguments = (f"{{bundle}}/{_CASE}/input", f"{{bundle}}/{_CASE}/answer", "{scratch}/", *group.flags)
         limits = change_limits(compiled.language.run.limits, validator.run_limits)
         limits = replace(limits, wall_s=max(limits.wall_s, 2 * limits.cpu_s + 1))
         found = programs.run(compiled, ran.outcome.stdout, limits, arguments, files, _MESSAGES)

@@ -309,6 +309,7 @@ def _include(folder: _Folder) -> dict[str, dict[str, bytes]]:
 class _Compared(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     mode: Mode = Mode.TOKENS
     case_sensitive: bool = True
+    line_change_sensitive: bool = False
     space_change_sensitive: bool = False
     float_absolute_tolerance: float | None = None
     float_relative_tolerance: float | None = None

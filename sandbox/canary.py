@@ -4,7 +4,8 @@ Runs in: child (standard library only, CPython >= 3.8). Imported by the zygote, 
 
 `attempt` makes each escape below, in this order, and says of each whether it was held, or what got through.
 It judges nothing: which of them must be held by this jail is for sandbox/selftest.py, outside. Calls that the
-filter answers with death are made in a child of its own, whose wait status is the answer.
+filter answers with death are made in a child of its own, whose wait status is the answer; where there can be
+none, by `alone`, in a task of its own, whose outcome is the answer.
 
 Each escape aims at one layer where it can: a socket that the empty network namespace would make harmless is
 a hole in the filter all the same. It leaves nothing behind and harms nothing if it gets through.
@@ -36,13 +37,15 @@ MOST_DESCRIPTORS = 128
 MARK = ".warden-canary"
 FAMILIES = (("unix", 1, 1), ("inet", 2, 1), ("inet udp", 2, 2), ("inet6", 10, 1), ("netlink", 16, 3))
 LIMITED = (
-    ("address space", resource.RLIMIT_AS),
-    ("CPU time", resource.RLIMIT_CPU),
-    ("file size", resource.RLIMIT_FSIZE),
-    ("processes", resource.RLIMIT_NPROC),
-    ("open files", resource.RLIMIT_NOFILE),
-    ("core", resource.RLIMIT_CORE),
+    ("address space", resource.RLIMIT_AS, False),
+    ("data", resource.RLIMIT_DATA, False),
+    ("CPU time", resource.RLIMIT_CPU, True),
+    ("file size", resource.RLIMIT_FSIZE, True),
+    ("processes", resource.RLIMIT_NPROC, True),
+    ("open files", resource.RLIMIT_NOFILE, True),
+    ("core", resource.RLIMIT_CORE, True),
 )
+"""Name, resource, whether it is bounded in every jail (memory is, one way or another: see take_memory)."""
 
 
 def attempt(request: bytes) -> bytes:
@@ -50,17 +53,29 @@ def attempt(request: bytes) -> bytes:
 
     `request` is JSON: secret (path of a file on the host), token (what stands in it), pids (of processes
     outside), names (of environment variables outside), memory_bytes (more than the limit allows).
-    The report is a JSON list of {"attempt", "held", "detail"}; detail says what got through.
+    The report is a JSON list of {"attempt", "held", "detail"}; detail says what got through. `held` is null
+    of a call that has to be made by `alone`.
     """
     asked = json.loads(request.decode())
     found = []
-    for name, escape in ESCAPES:
+    for name in (*ESCAPES, *CALLS):
+        through: str | None
         try:
-            through = escape(asked)
+            through = ESCAPES[name](asked) if name in ESCAPES else _deadly(CALLS[name])
         except Exception as error:  # it could not be tried, so nobody knows: that is not held
             through = "could not be tried: %s: %s" % (type(error).__name__, error)
-        found.append({"attempt": name, "held": not through, "detail": through})
+        held = None if through is None else not through
+        found.append({"attempt": name, "held": held, "detail": through or ""})
     return json.dumps(found).encode()
+
+
+def alone(request: bytes) -> bytes:
+    """Make one deadly call, named by the request, in this process. The report says what became of it."""
+    try:
+        CALLS[request.decode()]()
+    except OSError as error:
+        return b"" if error.errno == errno.ENOSYS else ("refused: " + os.strerror(error.errno or 0)).encode()
+    return b"the call succeeded"
 
 
 # Each takes what was asked and returns what got through, "" if nothing did.
@@ -167,23 +182,29 @@ def make_socket(_asked: dict[str, Any]) -> str:
     return "a socket was made: " + ", ".join(through) if through else ""
 
 
-def unshare(_asked: dict[str, Any]) -> str:
-    return _deadly(lambda: kernel.unshare(kernel.CLONE_NEWUSER))
+def _unshare() -> None:
+    kernel.unshare(kernel.CLONE_NEWUSER)
 
 
-def mount(_asked: dict[str, Any]) -> str:
+def _mount() -> None:
     """Of a kind that does not exist: who may mount is refused for that."""
-    return _deadly(lambda: kernel.mount(b"none", b"/", b"no-such-kind", 0))
+    kernel.mount(b"none", b"/", b"no-such-kind", 0)
 
 
-def ptrace(_asked: dict[str, Any]) -> str:
+def _ptrace() -> None:
     trace = kernel._function("ptrace", kernel._long, kernel._long, kernel._long, kernel._long)
-    return _deadly(lambda: kernel._check(trace(PTRACE_TRACEME, 0, 0, 0), "ptrace"))
+    kernel._check(trace(PTRACE_TRACEME, 0, 0, 0), "ptrace")
 
 
-def _deadly(call: Callable[[], object]) -> str:
+CALLS: dict[str, Callable[[], None]] = {"unshare": _unshare, "mount": _mount, "ptrace": _ptrace}
+
+
+def _deadly(call: Callable[[], None]) -> str | None:
     """What becomes of a process that makes `call`. Death by the filter, or its default answer, is right."""
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except PermissionError:
+        return None  # children may not fork here
     if pid == 0:
         code = 0
         try:
@@ -202,6 +223,15 @@ def _deadly(call: Callable[[], object]) -> str:
     if code == errno.ENOSYS:
         return ""
     return "the call succeeded" if code == 0 else "the filter let the call through: " + os.strerror(code)
+
+
+def execute(_asked: dict[str, Any]) -> str:
+    """A program that does not exist: a filter that refuses says so before the kernel looks for it."""
+    try:
+        os.execv("/no-such-program", ["x"])  # noqa: S606
+    except OSError as error:
+        return "" if error.errno == errno.EACCES else "let through: " + os.strerror(error.errno or 0)
+    return "it was executed"
 
 
 def see_filter(_asked: dict[str, Any]) -> str:
@@ -259,10 +289,11 @@ def take_memory(asked: dict[str, Any]) -> str:
 
 def raise_limits(_asked: dict[str, Any]) -> str:
     through = []
-    for name, which in LIMITED:
-        soft, hard = resource.getrlimit(which)
-        if resource.RLIM_INFINITY in (soft, hard):
-            through.append(name + " is unlimited")
+    for name, which, bounded in LIMITED:
+        _, hard = resource.getrlimit(which)
+        if hard == resource.RLIM_INFINITY:
+            if bounded:
+                through.append(name + " is unlimited")
             continue
         try:
             resource.setrlimit(which, (hard + 1, hard + 1))
@@ -274,7 +305,7 @@ def raise_limits(_asked: dict[str, Any]) -> str:
 
 def device_control(_asked: dict[str, Any]) -> str:
     """An ioctl that the filter lets pass: a device that is asked says that it is no terminal."""
-    fd = os.open("/dev/zero", os.O_RDONLY)
+    fd = os.open("/dev/null", os.O_RDONLY)
     try:
         os.get_terminal_size(fd)
     except OSError as error:
@@ -286,22 +317,20 @@ def device_control(_asked: dict[str, Any]) -> str:
     return "a device answered"
 
 
-ESCAPES = (
-    ("read-host-file", read_host_file),
-    ("write-outside", write_outside),
-    ("signal-outside", signal_outside),
-    ("see-parent", see_parent),
-    ("make-socket", make_socket),
-    ("unshare", unshare),
-    ("mount", mount),
-    ("ptrace", ptrace),
-    ("see-filter", see_filter),
-    ("see-new-privileges", see_new_privileges),
-    ("see-dumpable", see_dumpable),
-    ("use-capability", use_capability),
-    ("see-descriptors", see_descriptors),
-    ("see-environment", see_environment),
-    ("take-memory", take_memory),
-    ("raise-limits", raise_limits),
-    ("device-control", device_control),
-)
+ESCAPES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "read-host-file": read_host_file,
+    "write-outside": write_outside,
+    "signal-outside": signal_outside,
+    "see-parent": see_parent,
+    "make-socket": make_socket,
+    "execute": execute,
+    "see-filter": see_filter,
+    "see-new-privileges": see_new_privileges,
+    "see-dumpable": see_dumpable,
+    "use-capability": use_capability,
+    "see-descriptors": see_descriptors,
+    "see-environment": see_environment,
+    "take-memory": take_memory,
+    "raise-limits": raise_limits,
+    "device-control": device_control,
+}

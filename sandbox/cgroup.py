@@ -146,6 +146,8 @@ class Group:
     def kill(self, timeout_s: float = EMPTY_S) -> bool:
         """Kill all that is in it, however fast it forks, and wait; True if it is empty then."""
         deadline = time.monotonic() + timeout_s
+        if self.pids:
+            self._write(self.pids / "pids.max", 0, optional=True)  # no more are born
         if self.unified:
             for folder in self.folders():
                 with contextlib.suppress(OSError):  # before Linux 5.14: one by one, below

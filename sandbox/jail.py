@@ -405,6 +405,7 @@ class Jail:
 
 IN_JAIL = (
     "__init__.py",
+    "canary.py",
     "child.py",
     "kernel.py",
     "reduced.py",

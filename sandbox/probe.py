@@ -123,7 +123,7 @@ def private_root() -> None:
         kernel.unshare(kernel.CLONE_NEWNS)
     else:
         namespaces.enter_as_user()
-    mounts.build_root(STAGING, mounts.system_paths(), mounts.devices(programs=False))
+    mounts.build_root(STAGING, mounts.system_paths(), mounts.devices(True))
     if known.exists() or Path("/proc/self").exists():
         raise NoEffect("files of the old root are still to be seen")
     try:
@@ -141,7 +141,7 @@ def _own_mounts() -> None:
 def detached_tmpfs() -> None:
     """fsopen and its family: the scratch of each child is made that way, with its size capped."""
     _own_mounts()
-    fd = kernel.detached_tmpfs(b"65536", b"4")
+    fd = kernel.detached_tmpfs(b"65536", b"8")
     kernel.attach_mount(fd, STAGING.encode())
     try:
         (Path(STAGING) / "probe").write_bytes(bytes(1 << 17))

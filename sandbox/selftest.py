@@ -31,6 +31,7 @@ from sandbox.model import (
 )
 
 ENTRY: Final = "sandbox.canary:attempt"
+ALONE: Final = "sandbox.canary:alone"
 LIMITS: Final = Limits(wall_s=10.0, cpu_s=4.0, memory_mib=128, scratch_mib=1, scratch_files=16, processes=8)
 BEYOND_MIB: Final = 128
 """How much more than its limit the canary asks for: more than the interpreter has spare, by far."""
@@ -46,6 +47,7 @@ STOPPED_BY: Final[dict[str, tuple[str, ...]]] = {
     "unshare": ("seccomp",),
     "mount": ("seccomp",),
     "ptrace": ("seccomp",),
+    "execute": ("seccomp",),
     "see-filter": ("seccomp",),
     "see-new-privileges": ("no-new-privs",),
     "see-dumpable": (),
@@ -57,6 +59,12 @@ STOPPED_BY: Final[dict[str, tuple[str, ...]]] = {
     "device-control": ("landlock-5",),
 }
 """Escape -> layers that stop it, "landlock-N" meaning that ABI or a later one. Nothing: it is held always."""
+
+IN_REDUCED: Final[dict[str, tuple[str, ...]]] = {"signal-outside": ("seccomp", "landlock-6")}
+"""What stops it there instead: without namespaces the filter lets a process signal itself only."""
+
+NOT_IN_REDUCED: Final = frozenset({"see-dumpable"})
+"""There an ordinary user must be able to look at what he sweeps; the filter forbids to attach."""
 
 NAMESPACES: Final = {
     "user": "user",
@@ -84,25 +92,36 @@ class Attempt:
     detail: str
 
 
+class LayerBroken(SandboxUnavailable):
+    """A layer is in force and does not hold. Nobody may go on with less than that."""
+
+
 def run(
-    jail_run: Callable[[Task], Outcome], isolation: Isolation, layers: Sequence[str], pid: int = 0
+    jail_run: Callable[[Task], Outcome],
+    isolation: Isolation,
+    layers: Sequence[str],
+    pid: int = 0,
+    programs: bool = False,
 ) -> None:
     """Let the canary try to escape; returns if every layer in force holds.
 
     Args:
         jail_run: runs a task in the opened jail, e.g. Jail.run.
-        isolation: the tier that is required, for the message.
+        isolation: the tier that the jail has.
         layers: names of the layers in force.
         pid: of the zygote, 0 if it shall not be looked at from outside.
+        programs: whether the jail may execute programs (Profile.programs).
 
     Raises:
-        SandboxUnavailable: a layer does not hold; names it, and what got through.
+        LayerBroken: a layer does not hold; names it, and what got through.
+        SandboxUnavailable: the canary died.
         SandboxError: the canary could not finish, for a reason that may pass.
     """
-    broken = [*judge(trial(jail_run, pid), layers), *outside(pid, layers)]
+    broken = judge(trial(jail_run, pid), layers, isolation, programs)
+    broken += outside(pid, layers)
     if broken:
         text = "; ".join(f"{layer} does not hold: {detail}" for layer, detail in broken)
-        raise SandboxUnavailable(f"the self-test of isolation {isolation.value} failed: {text}")
+        raise LayerBroken(f"the self-test of isolation {isolation.value} failed: {text}")
 
 
 def trial(jail_run: Callable[[Task], Outcome], pid: int = 0) -> list[Attempt]:
@@ -123,12 +142,35 @@ def trial(jail_run: Callable[[Task], Outcome], pid: int = 0) -> list[Attempt]:
     except OSError as error:
         raise SandboxError(f"the self-test cannot plant a file: {error}") from error
     if outcome.kind is not OutcomeKind.OK or outcome.report is None:
-        text = f"the canary did not finish: {outcome.kind.value}: {outcome.detail}"
-        said = outcome.stderr.decode("utf-8", "replace").strip().splitlines()
-        if said:
-            text += f" ({said[-1]})"
-        raise SandboxError(text) if outcome.kind in PASSING else SandboxUnavailable(text)
-    return _decode(outcome.report)
+        raise _died(outcome)
+    try:
+        return [
+            Attempt(str(one["attempt"]), one["held"], str(one["detail"]))
+            if isinstance(one["held"], bool)
+            else _alone(jail_run, str(one["attempt"]))
+            for one in json.loads(outcome.report)
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise SandboxUnavailable(f"the canary's report is none: {error}") from None
+
+
+def _alone(jail_run: Callable[[Task], Outcome], name: str) -> Attempt:
+    """A deadly call in a task of its own: the outcome that is meant is FORBIDDEN."""
+    outcome = jail_run(Task(ALONE, name.encode(), LIMITS))
+    if outcome.kind is OutcomeKind.FORBIDDEN:
+        return Attempt(name, True, "")
+    if outcome.kind is not OutcomeKind.OK or outcome.report is None:
+        raise _died(outcome)
+    detail = outcome.report.decode("utf-8", "replace")
+    return Attempt(name, not detail, detail)
+
+
+def _died(outcome: Outcome) -> SandboxError:
+    text = f"the canary did not finish: {outcome.kind.value}: {outcome.detail}"
+    said = outcome.stderr.decode("utf-8", "replace").strip().splitlines()
+    if said:
+        text += f" ({said[-1]})"
+    return SandboxError(text) if outcome.kind in PASSING else SandboxUnavailable(text)
 
 
 def planting_ground() -> str:
@@ -157,21 +199,21 @@ def _is_ours(name: str) -> bool:
     )
 
 
-def _decode(report: bytes) -> list[Attempt]:
-    try:
-        told = json.loads(report)
-        return [Attempt(str(one["attempt"]), one["held"] is True, str(one["detail"])) for one in told]
-    except (ValueError, TypeError, KeyError) as error:
-        raise SandboxUnavailable(f"the canary's report is none: {error}") from None
-
-
-def judge(attempts: Sequence[Attempt], layers: Collection[str]) -> list[tuple[str, str]]:
+def judge(
+    attempts: Sequence[Attempt],
+    layers: Collection[str],
+    isolation: Isolation = Isolation.FULL,
+    programs: bool = False,
+) -> list[tuple[str, str]]:
     """(layer, what got through) of everything that should have been held; an escape not tried is not held."""
+    table = dict(STOPPED_BY)
+    if isolation is Isolation.REDUCED:
+        table = {name: IN_REDUCED.get(name, table[name]) for name in table if name not in NOT_IN_REDUCED}
     told = {attempt.name: attempt for attempt in attempts}
     broken = []
-    for name, stoppers in STOPPED_BY.items():
+    for name, stoppers in table.items():
         on = [layer for layer in stoppers if in_force(layer, layers)]
-        if stoppers and not on:
+        if (stoppers and not on) or (programs and _is_allowed_to_programs(name, layers)):
             continue
         attempt = told.get(name)
         if attempt is None:
@@ -179,6 +221,12 @@ def judge(attempts: Sequence[Attempt], layers: Collection[str]) -> list[tuple[st
         elif not attempt.held:
             broken.append((" and ".join(on) or "lock-down", f"{name}: {attempt.detail}"))
     return broken
+
+
+def _is_allowed_to_programs(name: str, layers: Collection[str]) -> bool:
+    """Their memory is counted by the control group alone, if there is one, when it is used."""
+    grouped = any(layer.startswith("cgroup") and layer.endswith("-memory") for layer in layers)
+    return name == "execute" or (name == "take-memory" and grouped)
 
 
 def in_force(layer: str, layers: Collection[str]) -> bool:

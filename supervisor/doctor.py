@@ -7,59 +7,15 @@ takes away a layer that some sandbox requires; everything else that could be bet
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from sandbox.machine import Host
 from sandbox.model import Isolation
 from sandbox.probe import Tried
-from sandbox.selftest import Attempt, in_force, judge
-
-
-class State(StrEnum):
-    """How a finding stands."""
-
-    OK = "ok"
-    WARNING = "warning"  # it works; with this it would be better
-    BAD = "bad"  # what is required is not to be had
-    UNKNOWN = "unknown"  # it could not be found out
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: one line each of what was found, what follows, and what mends it."""
-
-    area: str
-    name: str
-    state: State
-    finding: str
-    consequence: str = ""
-    mend: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What came of opening one sandbox. `error` is why it did not open, or why a run in it failed."""
-
-    name: str
-    require: Isolation
-    interpreter: str
-    version: str = ""
-    layers: tuple[str, ...] = ()
-    attempts: tuple[Attempt, ...] = ()
-    warm_s: float | None = None
-    error: str = ""
-
-
-def exit_status(findings: Iterable[Finding], strict: bool) -> int:
-    """2 if one is BAD, 1 if one is not OK and `strict`, else 0."""
-    states = {one.state for one in findings}
-    if State.BAD in states:
-        return 2
-    return 1 if strict and states - {State.OK} else 0
-
+from sandbox.selftest import in_force
+from supervisor.findings import Finding, State
 
 # --- which layers there are ---------------------------------------------------------------------------
 
@@ -120,7 +76,7 @@ def examine(
         *_landlock(host, tried, needs),
         *_limits(host, tried, needs),
         *_groups(host, tried, needs),
-        *_host(host, tried),
+        *_host(host, tried, wanted),
     ]
 
 
@@ -313,7 +269,7 @@ def _files(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Fi
                 name,
                 needs.state("private-root"),
                 f"refused: {_reason(one)}",
-                needs.consequence("private-root", f"there is no {what}"),
+                needs.consequence("private-root", f"a jail has to do without {what}"),
                 _mend_for(one, host, newer),
             )
 
@@ -472,6 +428,21 @@ def _limits(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[F
             yield Finding(
                 area, "processes", State.WARNING, f"not enforced: {_reason(one)}", consequence, mend
             )
+    one = tried.get("subreaper")
+    if one is not None:
+        if one.ok:
+            yield Finding(area, "subreaper", State.OK, "what children leave behind comes to their zygote")
+        else:
+            yield Finding(
+                area,
+                "subreaper",
+                needs.state("subreaper"),
+                f"refused: {_reason(one)}",
+                needs.consequence(
+                    "subreaper", "without a pid namespace, what learner code starts outlives it"
+                ),
+                _mend_for(one, host, "Linux 3.4 or newer"),
+            )
     if host.processes_limit is not None and host.uid != 0:
         left = host.processes_limit - host.processes
         text = f"this user may have {host.processes_limit} processes, and has {host.processes}"
@@ -535,7 +506,7 @@ def group_mend(host: Host) -> str:
 # --- the rest -----------------------------------------------------------------------------------------
 
 
-def _host(host: Host, tried: Mapping[str, Tried]) -> Iterator[Finding]:
+def _host(host: Host, tried: Mapping[str, Tried], wanted: Collection[Isolation]) -> Iterator[Finding]:
     area = "host"
     one = tried.get("handles")
     if one is not None:
@@ -569,68 +540,18 @@ def _host(host: Host, tried: Mapping[str, Tried]) -> Iterator[Finding]:
         )
     pattern = host.sysctls.get("kernel.core_pattern", "")
     if pattern.startswith("|"):
-        yield Finding(
-            area,
-            "core dumps",
-            State.OK,
-            f"are piped to {pattern[1:].split()[0] if pattern[1:].split() else 'nothing'}",
-            "children are not dumpable, so none of theirs gets there; a crash of the service's own would",
-        )
+        words = pattern[1:].split()
+        text = f"are piped to {words[0] if words else 'nothing'}, whatever the limit of their size"
+        if Isolation.REDUCED in wanted:
+            follows = "children of isolation reduced are dumpable: each that crashes may start that program"
+            mend = (
+                "sysctl -w kernel.core_pattern=core, and switch off what sets it (apport, systemd-coredump)"
+            )
+            yield Finding(area, "core dumps", State.WARNING, text, follows, mend)
+        else:
+            follows = "children are not dumpable, so theirs do not get there; those of the service itself do"
+            yield Finding(area, "core dumps", State.OK, text, follows)
     if host.container or not host.initial_ids:
         kind = host.container or "a user namespace"
         text = f"we are inside: {kind}{', with a seccomp filter' if host.filtered else ''}"
         yield Finding(area, "container", State.OK, text)
-
-
-# --- the sandboxes ------------------------------------------------------------------------------------
-
-
-def of_sandbox(trial: Trial) -> Iterator[Finding]:
-    """What came of opening a configured sandbox with its own interpreter."""
-    area = f"sandbox {trial.name}"
-    if not trial.layers:
-        yield Finding(
-            area,
-            "opens",
-            State.BAD,
-            trial.error or "it did not open",
-            "its queues are not served (SANDBOX_UNAVAILABLE)",
-            "see the findings about this machine; then the interpreter and preload of this sandbox",
-        )
-        return
-    text = f"Python {trial.version} ({trial.interpreter}), isolation {trial.require.value}: "
-    yield Finding(area, "opens", State.OK, text + ", ".join(trial.layers))
-    if trial.attempts:
-        broken = judge(trial.attempts, trial.layers)
-        if broken:
-            yield Finding(
-                area,
-                "self-test",
-                State.BAD,
-                "; ".join(f"{layer} does not hold: {detail}" for layer, detail in broken),
-                "its queues are not served (SANDBOX_UNAVAILABLE)",
-                "tell us of it, with the output of `warden doctor --json`",
-            )
-        else:
-            held = sum(one.held for one in trial.attempts)
-            text = f"{held} of {len(trial.attempts)} escapes were held"
-            if loose := [one.name for one in trial.attempts if not one.held]:
-                text += f"; not promised by the layers in force: {', '.join(loose)}"
-            yield Finding(area, "self-test", State.OK, text)
-    if trial.error:
-        yield Finding(
-            area, "runs", State.BAD, trial.error, "submissions are tried again, and wait", "see the reason"
-        )
-    elif trial.warm_s is not None:
-        yield Finding(area, "runs", State.OK, f"a warm run takes {trial.warm_s * 1000:.1f} ms")
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """One line: how many of each."""
-    counts = {state: sum(one.state is state for one in findings) for state in State}
-    bad, warnings, unknown = counts[State.BAD], counts[State.WARNING], counts[State.UNKNOWN]
-    parts = [f"{bad} bad", f"{warnings} warning{'' if warnings == 1 else 's'}"]
-    if unknown:
-        parts.append(f"{unknown} unknown")
-    verdict = "NOT fit for what is required" if bad else "fit for what is required"
-    return f"this machine is {verdict} ({', '.join(parts)} of {len(findings)} findings)"

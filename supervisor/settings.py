@@ -705,7 +705,8 @@ PROGRAM: Final = (
         Kind("table", _comparison),
         {},
         "How outputs are compared where a problem does not say: `mode` (exact, tokens or floats), "
-        "`case_sensitive`, `space_change_sensitive`, `float_absolute_tolerance`, `float_relative_tolerance`.",
+        "`case_sensitive`, `line_change_sensitive`, `space_change_sensitive`, `float_absolute_tolerance`, "
+        "`float_relative_tolerance`.",
     ),
     Setting(
         "ignore_exit_status",

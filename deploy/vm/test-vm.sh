@@ -5,13 +5,15 @@
 #
 # COMMIT=name     test that commit instead of the files as they lie here
 # RECORD=1        write the result into docs/test-vm.md
-# DEADLINE_S=N    the machine is switched off after so long (default 3600; emulated, it is slow)
+# DEADLINE_S=N    the machine is switched off after so long (default 10800: emulated, it is slow)
 # ACCEL=kvm|tcg   how to run it; by default KVM where it works, else emulation
+# PATIENCE=N      factor for the tests' limits of time where the processor is emulated (default 8)
 # NO_APT=1        never call apt-get
 source "$(dirname "$0")/common.sh"
 deploy/vm/image.sh
 
-deadline_s=${DEADLINE_S:-3600}
+deadline_s=${DEADLINE_S:-10800}
+parts=$(IFS=,; echo "$*")
 console=$CACHE/console.log
 results=$CACHE/results.log
 disk=$CACHE/checkout.ext4
@@ -32,7 +34,9 @@ else
     tar -c --exclude=./.[a-z]* --exclude=./var . | tar -x -C "$staged"
     what=unknown
 fi
-printf 'VM_PARTS="%s"\nVM_WHAT="%s"\n' "$*" "$what" > "$staged/.guest-environment"
+# Compiled beforehand: the guest may be an emulated one. It has the same Python as this Debian.
+/usr/bin/python3 -m compileall -q -s "$staged" -p "$CHECKOUT" "$staged/"{supervisor,sandbox,graders,xqueue,compat} \
+    >/dev/null || true
 chown -R 0:0 "$staged"
 chmod -R go+rX "$staged"
 rm -f "$disk"
@@ -41,11 +45,12 @@ rm -rf "$staged"
 
 # -- the machine --------------------------------------------------------------------------------------------------
 boot() {  # accelerator, processor
+    local words="vm.what=$what vm.patience=$([ "$1" = kvm ] && echo 1 || echo "${PATIENCE:-8}") vm.parts=$parts"
     : > "$console"; : > "$results"
     timeout --foreground --signal=KILL "$deadline_s" qemu-system-x86_64 -accel "$1" -cpu "$2" -m 3072 -smp 2 -nodefaults -no-reboot -display none -monitor none \
         -nic none -serial "file:$console" -serial "file:$results" \
         -kernel "$(echo "$ROOT"/boot/vmlinuz-*)" -initrd "$(echo "$ROOT"/boot/initrd.img-*)" \
-        -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0" \
+        -append "root=/dev/vda rw console=ttyS0 panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 $words" \
         -drive "file=$IMAGE,if=virtio,format=raw,snapshot=on" \
         -drive "file=$disk,if=virtio,format=raw,readonly=on" \
         </dev/null 2>"$CACHE/qemu.log" &
@@ -56,25 +61,25 @@ accel=${ACCEL:-}
 if [ -z "$accel" ]; then
     accel=tcg
     if [ -w /dev/kvm ]; then
-        # There are machines with a /dev/kvm that runs nothing: it must have come to our part within a minute.
-        accel=kvm
+        # There are machines with a /dev/kvm that runs nothing: the kernel must have said something soon.
         boot kvm host
-        for _ in $(seq 60); do
+        for _ in $(seq 20); do
             sleep 1
-            [ ! -s "$results" ] || break
+            if [ -s "$console" ]; then accel=kvm; break; fi
             kill -0 "$qemu" 2>/dev/null || break
         done
-        if [ ! -s "$results" ]; then
-            say "KVM of this machine does not run the guest; it is emulated, which is slow"
+        if [ $accel = tcg ]; then
             off
-            accel=tcg
+            say "KVM of this machine does not run the guest; it is emulated, which is slow"
         fi
     fi
 fi
-[ -n "$qemu" ] || { [ "$accel" = kvm ] && boot kvm host; } || boot tcg max
+if [ -z "$qemu" ]; then
+    if [ "$accel" = kvm ]; then boot kvm host; else boot tcg "${CPU:-max}"; fi
+fi
 say "the guest runs ($accel), its output is in $results"
 
-tail -n +1 -f --pid="$qemu" "$results" 2>/dev/null | tr -d '\r' | grep --line-buffered '^== ' >&2 &
+tail -n +1 -f --pid="$qemu" "$results" 2>/dev/null | sed -un 's/\r$//; /^== /p' >&2 &
 status=0
 wait "$qemu" || status=$?
 qemu=

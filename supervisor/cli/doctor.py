@@ -7,10 +7,7 @@ Unlike `warden check` it needs no configuration, and looks at no grader.
 from __future__ import annotations
 
 import json
-import os
-import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,31 +15,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sandbox import machine, probe, selftest
-from sandbox.model import Isolation, Limits, OutcomeKind, SandboxError, Task
-from supervisor import doctor as findings_of
+from sandbox import machine, probe
+from sandbox.model import Isolation
+from supervisor import doctor as machines
 from supervisor.cli.options import config_options
-from supervisor.config import ConfigError, Problem, load
-from supervisor.doctor import Finding, State, Trial
+from supervisor.config import Config, ConfigError, Problem, load
+from supervisor.findings import Finding, State, exit_status, summary
 from supervisor.foreign import refusal
 from supervisor.log import plain
 from supervisor.settings import Sandbox
 
 if TYPE_CHECKING:
-    from sandbox.jail import Jail
-
-WARM: Final = Task("builtins:bytes", b"warm", Limits(wall_s=10.0))
-WARM_RUNS: Final = 7
+    from sandbox.program import Language
+    from supervisor.trials import Trial
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found. `tiers`: whether this machine can give it; `layers`: those it can give."""
+    """Everything that was found. `tiers`: whether this machine can give each; `layers`: those it can give."""
 
     findings: tuple[Finding, ...]
     tiers: dict[str, bool]
     layers: tuple[str, ...]
-    sandboxes: tuple[Trial, ...]
+    trials: tuple[Trial, ...]
 
     def as_json(self, status: int) -> str:
         """One object."""
@@ -52,7 +47,7 @@ class Report:
             "tiers": self.tiers,
             "layers": self.layers,
             "findings": [asdict(one) for one in self.findings],
-            "sandboxes": [asdict(one) for one in self.sandboxes],
+            "trials": [asdict(one) for one in self.trials],
         }
         return json.dumps(document, ensure_ascii=False, indent=2)
 
@@ -76,7 +71,7 @@ def doctor(
         raise click.ClickException(reason)
     named = context.get_parameter_source("config") is not click.core.ParameterSource.DEFAULT
     report = examine(config if named or config.exists() else None, overrides)
-    status = findings_of.exit_status(report.findings, strict)
+    status = exit_status(report.findings, strict)
     if as_json:
         sys.stdout.write(report.as_json(status) + "\n")
     elif sys.stdout.isatty():
@@ -87,83 +82,68 @@ def doctor(
 
 
 def examine(config: Path | None, overrides: Sequence[str] = ()) -> Report:
-    """Look at the machine and at every sandbox of the configuration; None is for the defaults."""
+    """Look at the machine, and at every sandbox and language configured; None is for the defaults."""
     from sandbox.jail import REQUIRED
+    from supervisor.trials import of_trial, try_language, try_sandbox
 
     findings: list[Finding] = []
-    sandboxes, problems = _sandboxes(config, overrides)
-    for problem in problems:
-        text = plain(problem)
-        findings.append(
-            Finding(
-                "configuration", problem.path, State.BAD, text, "the defaults are used here", "warden check"
-            )
-        )
+    loaded: Config | None = None
     if config is None:
         text = "there is none here, the defaults are used; name one with --config"
         findings.append(Finding("configuration", "file", State.OK, text))
-    wanted = {sandbox.require for sandbox in sandboxes}
+    else:
+        try:
+            loaded = load(config, overrides, lenient_queues=True)
+        except ConfigError as error:
+            findings += [_problem(one) for one in error.problems]
+    jobs = _sandboxes(loaded)
+    languages = _languages(loaded)
+    # Before anything is opened, since opening is explained by it.
     tried = probe.try_all()
-    findings += findings_of.examine(machine.look(), tried, REQUIRED, wanted)
-    trials = tuple(try_sandbox(sandbox) for sandbox in sandboxes)
+    wanted = {sandbox.require for sandbox, needed in jobs if needed}
+    wanted |= {language.require for language, needed in languages if needed}
+    findings += machines.examine(machine.look(), tried, REQUIRED, wanted)
+    trials = [try_sandbox(sandbox, needed) for sandbox, needed in jobs]
+    trials += [try_language(language, needed) for language, needed in languages]
     for trial in trials:
-        findings += findings_of.of_sandbox(trial)
-    layers = findings_of.available(tried)
+        findings += of_trial(trial)
+    layers = machines.available(tried)
     return Report(
         findings=tuple(findings),
-        tiers={tier.value: not findings_of.missing(REQUIRED[tier], layers) for tier in Isolation},
+        tiers={tier.value: not machines.missing(REQUIRED[tier], layers) for tier in Isolation},
         layers=tuple(sorted(layers)),
-        sandboxes=trials,
+        trials=tuple(trials),
     )
 
 
-def _sandboxes(config: Path | None, overrides: Sequence[str]) -> tuple[list[Sandbox], tuple[Problem, ...]]:
-    default = [Sandbox(name="default")]
+def _problem(problem: Problem) -> Finding:
+    told = f"{plain(problem.message)}; looked at here are the defaults"
+    return Finding(
+        "configuration", plain(problem.path), State.BAD, told, "the service does not start", "warden check"
+    )
+
+
+def _sandboxes(config: Config | None) -> list[tuple[Sandbox, bool]]:
+    """(sandbox, whether a queue uses it)."""
     if config is None:
-        return default, ()
-    try:
-        loaded = load(config, overrides, lenient_queues=True)
-    except ConfigError as error:
-        return default, error.problems
-    return list(loaded.sandboxes.values()) or default, ()
+        return [(Sandbox(name="default"), True)]
+    used = {name for queue in config.queues.values() for name in config.sandboxes_of(queue)}
+    return [(sandbox, name in used) for name, sandbox in config.sandboxes.items()]
 
 
-def try_sandbox(sandbox: Sandbox) -> Trial:
-    """Open a sandbox, let its canary try to escape, and time a run. What fails stands in the trial."""
-    from graders.python import profile
-    from sandbox.jail import Jail
+def _languages(config: Config | None) -> list[tuple[Language, bool]]:
+    """(language, whether a queue uses it): those that queues use, and those of the configuration's own."""
+    if config is None:
+        return []
+    from graders.languages import built_in
 
-    shown = sandbox.interpreter or "auto"
-    # The service's slots count from 0 upwards; ours must not share a user or a control group with them.
-    jail = Jail(
-        profile(sandbox.interpreter, sandbox.preload, sandbox.require), slot=40_000 + os.getpid() % 9_000
-    )
-    attempts: tuple[selftest.Attempt, ...] = ()
-    warm_s, error = None, ""
-    try:
-        with jail:
-            try:
-                attempts = tuple(selftest.trial(jail.run, jail.pid))
-                warm_s = _warm_s(jail)
-            except (SandboxError, OSError) as problem:
-                error = plain(problem)
-            return Trial(
-                sandbox.name, sandbox.require, shown, jail.version, jail.layers, attempts, warm_s, error
-            )
-    except (SandboxError, OSError) as problem:
-        return Trial(sandbox.name, sandbox.require, shown, error=plain(problem))
-
-
-def _warm_s(jail: Jail) -> float:
-    """Seconds that a run of nothing takes, the median of a few."""
-    times = []
-    for _ in range(WARM_RUNS):
-        began = time.perf_counter()
-        outcome = jail.run(WARM)
-        times.append(time.perf_counter() - began)
-        if outcome.kind is not OutcomeKind.OK:
-            raise SandboxError(f"a run of nothing ended with {outcome.kind.value}: {outcome.detail}")
-    return statistics.median(times)
+    used = {name for queue in config.queues.values() for name in config.languages_of(queue)}
+    ours = built_in()
+    return [
+        (language, name in used)
+        for name, language in config.languages.items()
+        if name in used or ours.get(name) != language
+    ]
 
 
 # --- showing ------------------------------------------------------------------------------------------
@@ -176,7 +156,7 @@ def _plain_text(report: Report) -> str:
         line = f"{one.state.value:<8} {plain(one.area):<{widths[0]}}  {plain(one.name):<{widths[1]}}  "
         lines.append(line + plain(one.finding))
         lines += [f"         {label:<4}  {plain(text)}" for label, text in _more(one)]
-    return "\n".join([*lines, findings_of.summary(report.findings)]) + "\n"
+    return "\n".join([*lines, summary(report.findings)]) + "\n"
 
 
 def _more(one: Finding) -> list[tuple[str, str]]:
@@ -211,4 +191,4 @@ def _draw(report: Report) -> None:
         table.add_row(Text(one.state.value, style=_STYLES[one.state]), first, plain(one.name), cell)
     console.print(table)
     bad = any(one.state is State.BAD for one in report.findings)
-    console.print(Text(findings_of.summary(report.findings), style="red" if bad else "green"))
+    console.print(Text(summary(report.findings), style="red" if bad else "green"))

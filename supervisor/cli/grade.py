@@ -1,8 +1,8 @@
 """`warden grade`: judge files here and now. No queue, no configuration, no root needed.
 
-Runs in: tools. The same handler, passes and jail as the service's; only what brings the work differs.
+Runs in: tools. The same handlers, passes and jails as the service's; only what brings the work differs.
 
-Theory of operation: N threads, each with a jail and a handler of its own, take files from one pool; a thread
+Theory of operation: N threads, each with jails and a handler of its own, take files from one pool; a thread
 does little but wait for its jail. The main thread prints in the order of the arguments as results come in.
 stdout carries the answer only. Whatever ends the command (done, Ctrl-C, SIGTERM, a closed pipe), the jails
 are killed first, which ends the threads' waits, then the threads are joined.
@@ -17,19 +17,23 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from graders.languages import built_in
 from graders.model import Blame, Cause, Judgement, Verdict, Work
+from graders.program import ProgramHandler, Toolchains
 from graders.python import MOST_CHARACTERS, GradelibHandler, profile
+from graders.testcases import list_problems
 from sandbox.jail import Jail
 from sandbox.model import Isolation, Limits, SandboxError, SandboxUnavailable
+from sandbox.program import Language
 from supervisor.plain import plain
 
 EXIT_UNGRADED, EXIT_ISOLATION, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 3, 130, 143
@@ -49,7 +53,11 @@ _COLOURS = {Verdict.CORRECT: "green", Verdict.INCORRECT: "red", Verdict.UNGRADED
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is graded with what. `grader` is relative to `root`."""
+    """What is graded with what. `grader` is relative to `root`.
+
+    `languages` are those of the submissions to a problem with tests in files, empty for one with a grader.py;
+    `changes` are then the limits that were asked for. `language` is the one given by name, "" if by suffix.
+    """
 
     root: Path
     grader: str
@@ -58,10 +66,27 @@ class Order:
     limits: Limits
     interpreter: str
     require: Isolation
+    languages: Mapping[str, Language] = field(default_factory=dict)
+    changes: Mapping[str, int | float] = field(default_factory=dict)
+    language: str = ""
 
-    @property
-    def payload(self) -> str:
-        return json.dumps({"grader": self.grader, "lang": self.lang})
+    def work(self, name: str, data: bytes) -> Work:
+        """The work that a file's contents are."""
+        file_name = os.path.basename(name).encode("utf-8", "replace").decode()  # noqa: PTH119
+        if self.languages:
+            language = self.language or language_of(name, self.languages)
+            payload = json.dumps({"grader": self.grader, "language": language})
+            if name == STDIN:
+                file_name = self.languages[language].source
+            return Work(payload, "", {file_name: data}, random_seed=self.seed)
+        payload = json.dumps({"grader": self.grader, "lang": self.lang})
+        if len(data) >= _MOST_BYTES:
+            # Too long for the handler in any case, and perhaps cut within a character.
+            return Work(payload, data.decode("utf-8", "ignore"), random_seed=self.seed)
+        try:
+            return Work(payload, data.decode("utf-8"), random_seed=self.seed)
+        except UnicodeDecodeError:  # the handler's own rule for submitted files says what that means
+            return Work(payload, "", {file_name: data}, random_seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +109,7 @@ class Pool:
         self._executor = ThreadPoolExecutor(jobs, thread_name_prefix="grade")
         self._own = threading.local()
         self._jails: list[Jail] = []
+        self._threads = 0
         self._lock = threading.Lock()
         self._stopping = False
 
@@ -128,47 +154,50 @@ class Pool:
         else:
             with open(name, "rb") as file:  # noqa: PTH123 - a name, maybe not in UTF-8; Path adds nothing
                 data = file.read(_MOST_BYTES)
-        if len(data) >= _MOST_BYTES:
-            # Too long for the handler in any case, and perhaps cut within a character.
-            return Work(self._order.payload, data.decode("utf-8", "ignore"), random_seed=self._order.seed)
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:  # the handler's own rule for submitted files says what that means
-            file_name = os.path.basename(name).encode("utf-8", "replace").decode()  # noqa: PTH119
-            return Work(self._order.payload, "", {file_name: data}, random_seed=self._order.seed)
-        return Work(self._order.payload, text, random_seed=self._order.seed)
+        return self._order.work(name, data)
 
     def _judge(self, work: Work) -> Judgement:
-        handler, jail = self._bench()
+        grade = self._bench()
         try:
-            return handler.grade(work, jail)
+            return grade(work)
         except SandboxUnavailable:
             raise
         except SandboxError:
             if self._stopping:
                 raise
         try:
-            return handler.grade(work, jail)  # the jail opens anew; once may be chance
+            return grade(work)  # the jail opens anew; once may be chance
         except SandboxUnavailable:
             raise
         except SandboxError as error:
             return _not_graded(Cause.HOST, f"the sandbox failed twice: {error}")
 
-    def _bench(self) -> tuple[GradelibHandler, Jail]:
-        """This thread's own handler and jail."""
-        bench: tuple[GradelibHandler, Jail] | None = getattr(self._own, "bench", None)
+    def _bench(self) -> Callable[[Work], Judgement]:
+        """This thread's own handler, with its own jails."""
+        bench: Callable[[Work], Judgement] | None = getattr(self._own, "bench", None)
         if bench is None:
             order = self._order
             with self._lock:
-                if self._stopping:
-                    raise SandboxError("stopping")
                 # As root the slot picks the uid; keep clear of a service's slots, which are small numbers.
-                slot = os.getpid() * 64 + len(self._jails)
-                jail = Jail(profile(order.interpreter, (), order.require), slot)
-                self._jails.append(jail)
-            handler = GradelibHandler(order.root, limits=order.limits, interpreter=order.interpreter)
-            self._own.bench = bench = (handler, jail)
+                slot = os.getpid() * 64 + self._threads * 8
+                self._threads += 1
+            if order.languages:
+                toolchains = Toolchains(order.languages, list(order.languages), slot, self._adopted)
+                bench = ProgramHandler(order.root, toolchains, limits=order.changes).grade
+            else:
+                jail = self._adopted("", Jail(profile(order.interpreter, (), order.require), slot))
+                handler = GradelibHandler(order.root, limits=order.limits, interpreter=order.interpreter)
+                bench = lambda work: handler.grade(work, jail)  # noqa: E731 - of the two kinds of handlers one
+            self._own.bench = bench
         return bench
+
+    def _adopted(self, label: str, jail: Jail) -> Jail:
+        """The jail, to be killed with the pool."""
+        with self._lock:
+            if self._stopping:
+                raise SandboxError("stopping")
+            self._jails.append(jail)
+        return jail
 
 
 def _not_graded(cause: Cause, detail: str) -> Judgement:
@@ -185,6 +214,11 @@ def find_grader(grader: Path, root: Path | None) -> tuple[Path, str]:
         click.UsageError: it is not there, or not under the root.
     """
     file = grader / "grader.py" if grader.is_dir() else grader
+    if is_program(grader):
+        root = (root or grader).resolve()
+        if not grader.resolve().is_relative_to(root):
+            raise click.UsageError(f"{plain(grader)} is not under the root {plain(root)}")
+        return root, grader.resolve().relative_to(root).as_posix()
     if not file.is_file():
         raise click.UsageError(f"no grader there: {plain(file)}")
     if root is None:
@@ -197,8 +231,34 @@ def find_grader(grader: Path, root: Path | None) -> tuple[Path, str]:
         raise click.UsageError(f"{plain(file)} is not under the root {plain(root)}") from None
 
 
-def expand(arguments: Iterable[str]) -> list[str]:
-    """Files as they are; folders become the .py files within, sorted, without hidden ones and __pycache__.
+def is_program(grader: Path) -> bool:
+    """Whether it is the folder of a problem with tests in files."""
+    return grader.is_dir() and not (grader / "grader.py").is_file() and list_problems(grader) == ["."]
+
+
+def language_of(name: str, languages: Mapping[str, Language]) -> str:
+    """The language of a file by its name, "" if it tells none."""
+    return next((one.name for one in languages.values() if one.suffixes and name.endswith(one.suffixes)), "")
+
+
+def languages_of(files: Sequence[str], named: str, require: Isolation) -> dict[str, Language]:
+    """The languages that the files are written in.
+
+    Raises:
+        click.UsageError: a file's name tells none, and none is named.
+    """
+    known = built_in()
+    if named and named not in known:
+        raise click.UsageError(f"--language {plain(named)} is not known; there is {', '.join(known)}")
+    found = {name: named or language_of(name, known) for name in files}
+    for name, language in found.items():
+        if not language:
+            raise click.UsageError(f"{plain(name)}: its name tells no language; say --language")
+    return {name: replace(known[name], require=require) for name in dict.fromkeys(found.values())}
+
+
+def expand(arguments: Iterable[str], suffixes: tuple[str, ...] = (".py",)) -> list[str]:
+    """Files as they are; folders become what ends so within, sorted, without hidden ones and __pycache__.
 
     Raises:
         click.UsageError: with one line per argument that names nothing to grade.
@@ -207,9 +267,9 @@ def expand(arguments: Iterable[str]) -> list[str]:
     problems: list[str] = []
     for argument in arguments:
         if argument != STDIN and Path(argument).is_dir():
-            files = _python_files(Path(argument), problems)
+            files = _files(Path(argument), suffixes, problems)
             if not files and not problems:
-                problems.append(f"{plain(argument)}: no .py file in this folder")
+                problems.append(f"{plain(argument)}: no {' or '.join(suffixes)} file in this folder")
             found += files
         elif argument == STDIN or Path(argument).exists():
             found.append(argument)
@@ -222,14 +282,16 @@ def expand(arguments: Iterable[str]) -> list[str]:
     return found
 
 
-def _python_files(folder: Path, problems: list[str]) -> list[str]:
+def _files(folder: Path, suffixes: tuple[str, ...], problems: list[str]) -> list[str]:
     def complain(error: OSError) -> None:
         problems.append(f"{plain(error.filename)}: {error.strerror}")
 
     found = []
     for path, folders, files in os.walk(folder, onerror=complain):
         folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
-        found += [str(Path(path) / name) for name in sorted(files) if name.endswith(".py") and name[0] != "."]
+        found += [
+            str(Path(path) / name) for name in sorted(files) if name.endswith(suffixes) and name[0] != "."
+        ]
     return found
 
 
@@ -316,7 +378,8 @@ def as_details(graded: Graded) -> Iterator[str]:
         yield from _indented(judgement.detail, "    ")
     for test in judgement.tests:
         yield f"    {'ok  ' if test.correct else 'FAIL'}  {plain(test.short)}"
-        if not test.correct:
+        secret = test.hide_output and not (test.expected or test.actual)
+        if not test.correct and not secret:
             if test.long and test.long != test.short:
                 yield from _indented(test.long, "          ")
             yield "          expected:"
@@ -445,6 +508,13 @@ def _progress(total: int) -> tuple[AbstractContextManager[object], Callable[[], 
     show_default="the grader's own folder",
 )
 @click.option("--lang", default="en", metavar="LANG", help="Language of the grader's texts.")
+@click.option(
+    "--language",
+    default="",
+    metavar="NAME",
+    help="Programming language, where GRADER is a folder of tests.",
+    show_default="by the files' names",
+)
 @click.option("--seed", type=int, default=1, help="The random_seed that the LMS would send.")
 @click.option("--json", "form", flag_value="json", help="One JSON object a line.")
 @click.option("--csv", "form", flag_value="csv", help="CSV with a header.")
@@ -478,11 +548,14 @@ def _progress(total: int) -> tuple[AbstractContextManager[object], Callable[[], 
     default=Isolation.FULL.value,
     help="Isolation that must be in force; nothing runs with less.",
 )
+@click.pass_context
 def grade(
+    context: click.Context,
     grader: Path,
     submissions: tuple[str, ...],
     root: Path | None,
     lang: str,
+    language: str,
     seed: int,
     form: str | None,
     details: bool,
@@ -495,8 +568,10 @@ def grade(
 ) -> None:
     """Grade files here and now, without any queue or configuration.
 
-    GRADER is a grader.py with its answer.py beside it, or their folder. SUBMISSION is a file, a folder (every
-    .py within) or - for stdin.
+    GRADER is a grader.py with its answer.py beside it, or their folder; or the folder of a problem with tests
+    in files (N.in and N.out, or a Kattis package) for programs in any built-in language, with that language's
+    limits unless others are given. SUBMISSION is a file, a folder (every .py within, or every source file) or
+    - for stdin.
 
     Exit code: 0 every file was graded, whatever the marks; 1 some could not be graded, through no fault of
     the learner's; 2 usage; 3 this machine cannot isolate; 130 interrupted.
@@ -504,7 +579,12 @@ def grade(
     if details and form == "csv":
         raise click.UsageError("--csv has one row per file; use --json with --details")
     folder, name = find_grader(grader, root)
-    files = expand(submissions)
+    program = is_program(grader)
+    suffixes = (
+        tuple(suffix for one in built_in().values() for suffix in one.suffixes) if program else (".py",)
+    )
+    files = expand(submissions, suffixes)
+    given = {"cpu_s": ("cpu", cpu), "wall_s": ("wall", wall), "memory_mib": ("memory", memory)}
     order = Order(
         root=folder,
         grader=name,
@@ -515,6 +595,14 @@ def grade(
         ),
         interpreter=os.path.abspath(interpreter) if interpreter else "",  # noqa: PTH100 - links stay: virtualenvs
         require=Isolation(require),
+        languages=languages_of(files, language, Isolation(require)) if program else {},
+        changes={
+            key: value
+            for key, (option, value) in given.items()
+            if value is not None
+            and context.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
+        },
+        language=language,
     )
     signal.signal(signal.SIGTERM, _terminated)
     done: list[Graded] = []

@@ -22,6 +22,7 @@ from graders.comparison import (
 EXACT = Comparison(Mode.EXACT)
 TOKENS = Comparison()
 ANY_CASE = Comparison(case_sensitive=False)
+LINES = Comparison(line_change_sensitive=True)
 SPACES = Comparison(space_change_sensitive=True)
 FLOATS = Comparison(Mode.FLOATS)
 
@@ -37,6 +38,10 @@ def floats(absolute: float | None = None, relative: float | None = None) -> Comp
         (TOKENS, b"1 2\n", b"  1\r\n\t2"),
         (TOKENS, b"", b" \n"),
         (ANY_CASE, b"Yes", b"yES"),
+        (LINES, b"1 2\n3\n", b" 1   2 \r\n3"),
+        (LINES, b"1\n\n2", b"1\n\n2\n\n\n"),
+        (LINES, b"1\n\n", b"1"),
+        (Comparison(Mode.FLOATS, line_change_sensitive=True), b"1.0\n2", b"1.0000001\n2\n"),
         (SPACES, b"a  b\n", b"a  b\n"),
         (FLOATS, b"1.0", b"1.0000001"),
         (FLOATS, b"3.14 x", b"3.14000001 x"),
@@ -67,6 +72,12 @@ def test_the_same(options: Comparison, expected: bytes, actual: bytes) -> None:
         (TOKENS, b"1.0", b"1", 'line 1, word 1: expected "1.0", found "1"'),
         (TOKENS, b"Yes", b"yes", 'line 1, word 1: expected "Yes", found "yes"'),
         (TOKENS, b"12", b"1 2", 'line 1, word 1: expected "12", found "1"'),
+        (LINES, b"1 2\n3\n", b"1\n2 3\n", 'line 1: the line ends too soon; expected "2"'),
+        (LINES, b"1\n2\n", b"1 2\n", 'line 1: more words than expected: "2"'),
+        (LINES, b"1\n\n2", b"1\n2", 'line 2: more words than expected: "2"'),
+        (LINES, b"1\n2", b"1\n\n", 'line 2: the line ends too soon; expected "2"'),
+        (LINES, b"1\n2", b"1\n", 'the output ends too soon: word 2 should be "2"'),
+        (LINES, b"1\n", b"1\n\n\n2", 'line 4: more output than expected: "2"'),
         (SPACES, b"a b", b"a  b", "line 1: white space differs after word 1"),
         (SPACES, b"a\n", b"a", "white space is missing after word 1"),
         (SPACES, b"a", b"a\n", "line 1: more white space than expected after word 1"),
@@ -129,7 +140,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("options", [EXACT, TOKENS, ANY_CASE, SPACES, FLOATS], ids=lambda one: str(one.mode))
+@pytest.mark.parametrize("options", [EXACT, TOKENS, ANY_CASE, LINES, SPACES, FLOATS])
 @pytest.mark.parametrize("output", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_outputs_take_time_in_proportion(output: bytes, options: Comparison) -> None:
     """8 MiB at most; each against something short, and against its own self with another end."""
@@ -165,6 +176,19 @@ def test_tokens_agree_with_splitting(expected: bytes, actual: bytes) -> None:
 def test_exact_is_equality_and_white_space_counts(expected: bytes, actual: bytes) -> None:
     assert (compare(expected, actual, EXACT) is None) == (expected == actual)
     assert (compare(expected, actual, SPACES) is None) == (expected == actual)
+
+
+def lines_of(output: bytes) -> list[list[bytes]]:
+    lines = [line.split() for line in output.split(b"\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+@given(st.text(alphabet="ab \n\t\r", max_size=12), st.text(alphabet="ab \n\t\r", max_size=12))
+def test_lines_agree_with_splitting(expected: str, actual: str) -> None:
+    one, other = expected.encode(), actual.encode()
+    assert (compare(one, other, LINES) is None) == (lines_of(one) == lines_of(other))
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -275,7 +275,7 @@ output_validator_flags: float_absolute_tolerance 0.5
     assert isinstance(b, Group)
     assert (a.stop, a.aggregation, a.accept_score, a.full) == (True, Aggregation.MIN, 40, None)
     assert (b.stop, b.acceptance, b.accept_score) == (False, Acceptance.ANY, 60)
-    assert b.comparison == Comparison(Mode.FLOATS, False, False, 0.5, None)
+    assert b.comparison == Comparison(Mode.FLOATS, False, float_absolute_tolerance=0.5)
     assert full_marks(problem.tests) == 100
 
 

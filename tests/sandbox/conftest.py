@@ -40,7 +40,9 @@ def jail() -> Iterator[Jail]:
 def tier_jail(request: pytest.FixtureRequest) -> Iterator[Jail]:
     """A jail of the tier that the test is parametrised with (indirectly)."""
     tier = Isolation(request.param)
-    with Jail(replace(PROFILE, require=tier), slot(2 + list(Isolation).index(tier))) as jail:
+    number = 2 + list(Isolation).index(tier)
+    with Jail(replace(PROFILE, require=tier), slot(number), best=tier) as jail:
+        assert jail.isolation is tier
         yield jail
 
 

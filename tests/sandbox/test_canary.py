@@ -13,20 +13,15 @@ from typing import Any
 
 import pytest
 
-from sandbox import canary, seccomp, selftest
+from sandbox import seccomp, selftest
 from sandbox.jail import REQUIRED, Jail
 from sandbox.model import Isolation, Outcome, OutcomeKind, SandboxError, SandboxUnavailable, Task
 
-from .conftest import PROFILE
+from .conftest import PROFILE, slot
 
 ROOT = Path(__file__).parents[2]
-# Shown by this name it is found as sandbox.canary, whether or not the jail shows it by itself.
-WITH_CANARY = replace(PROFILE, library={**PROFILE.library, "sandbox/canary": Path(canary.__file__)})
+REDUCED = replace(PROFILE, require=Isolation.REDUCED)
 FULL = sorted(REQUIRED[Isolation.FULL])
-
-
-def slot() -> int:
-    return 2000 + os.getpid() % 1000
 
 
 def planted() -> set[Path]:
@@ -35,7 +30,7 @@ def planted() -> set[Path]:
 
 def opened_and_tested(jail: Jail) -> None:
     with jail:
-        selftest.run(jail.run, Isolation.FULL, jail.layers, jail.pid)
+        selftest.run(jail.run, jail.isolation, jail.layers, jail.pid, jail.profile.programs)
 
 
 @pytest.fixture
@@ -50,14 +45,24 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 # -- a sound jail ----------------------------------------------------------------------------------------
 
 
-def test_every_escape_is_held_and_nothing_is_left_behind() -> None:
+@pytest.mark.parametrize("programs", [False, True], ids=["Python", "programs"])
+@pytest.mark.parametrize("tier", list(Isolation))
+def test_every_escape_that_must_be_held_is_and_nothing_is_left_behind(
+    tier: Isolation, programs: bool
+) -> None:
     before = planted()
-    with Jail(WITH_CANARY, slot=slot()) as jail:
+    profile = replace(PROFILE, require=tier, programs=programs)
+    with Jail(profile, slot(9), best=tier) as jail:
         attempts = selftest.trial(jail.run, jail.pid)
-        assert [one for one in attempts if not one.held and one.name != "device-control"] == []
-        assert len(attempts) >= 5
         assert {one.name for one in attempts} == set(selftest.STOPPED_BY)
-        selftest.run(jail.run, Isolation.FULL, jail.layers, jail.pid)
+        assert selftest.judge(attempts, jail.layers, tier, programs) == []
+        assert list(selftest.outside(jail.pid, jail.layers)) == []
+        loose = {one.name for one in attempts if not one.held}
+        allowed = {"execute", "take-memory"} if programs else set()
+        allowed |= {"see-parent", *selftest.NOT_IN_REDUCED} if tier is Isolation.REDUCED else set()
+        if not selftest.in_force("landlock-5", jail.layers):
+            allowed.add("device-control")
+        assert loose <= allowed
         assert jail.run(Task("inside:echo", b"still well")).report == b"still well"
     assert planted() == before
 
@@ -104,6 +109,7 @@ def test_without_any_jail_the_canary_reports_every_escape(tmp_path: Path) -> Non
     held = {name for name, one in told.items() if one["held"]}
     # An ordinary user has no capabilities to use.
     assert held == (set() if os.geteuid() == 0 else {"use-capability"}), told
+    assert set(told) == set(selftest.STOPPED_BY)
     assert not [one for one in told.values() if "could not be tried" in one["detail"]]
     assert str(secret) in told["read-host-file"]["detail"]
     assert str(write_end) in told["see-descriptors"]["detail"]
@@ -117,7 +123,7 @@ def test_a_filter_that_allows_sockets_is_found(table: pytest.MonkeyPatch) -> Non
     table.setattr(seccomp, "ALLOWED", [*seccomp.ALLOWED, "socket"])
     table.setattr(seccomp, "REFUSED", {k: v for k, v in seccomp.REFUSED.items() if k != "socket"})
     with pytest.raises(SandboxUnavailable, match=r"seccomp does not hold: make-socket: a socket was made"):
-        opened_and_tested(Jail(WITH_CANARY, slot=slot()))
+        opened_and_tested(Jail(PROFILE, slot=slot(9)))
 
 
 @pytest.mark.parametrize("call", ["unshare", "mount", "ptrace"])
@@ -125,7 +131,17 @@ def test_a_filter_that_lets_a_deadly_call_through_is_found(call: str, table: pyt
     table.setattr(seccomp, "ALLOWED", [*seccomp.ALLOWED, call])
     table.setattr(seccomp, "DEADLY", [name for name in seccomp.DEADLY if name != call])
     with pytest.raises(SandboxUnavailable, match=f"seccomp does not hold: {call}: "):
-        opened_and_tested(Jail(WITH_CANARY, slot=slot()))
+        opened_and_tested(Jail(PROFILE, slot=slot(9)))
+
+
+@pytest.mark.parametrize("call", ["unshare", "mount", "ptrace"])
+def test_a_deadly_call_that_is_not_is_found_where_children_cannot_fork(
+    call: str, table: pytest.MonkeyPatch
+) -> None:
+    table.setattr(seccomp, "ALLOWED", [*seccomp.ALLOWED, call])
+    table.setattr(seccomp, "DEADLY", [name for name in seccomp.DEADLY if name != call])
+    with pytest.raises(SandboxUnavailable, match=f"seccomp does not hold: {call}: "):
+        opened_and_tested(Jail(REDUCED, slot(9), best=Isolation.REDUCED))
 
 
 class Showing(Jail):
@@ -138,7 +154,7 @@ class Showing(Jail):
 
 def test_a_root_that_shows_a_folder_of_the_host_is_found() -> None:
     with pytest.raises(SandboxUnavailable, match=r"private-root.* does not hold: read-host-file: "):
-        opened_and_tested(Showing(WITH_CANARY, slot=slot()))
+        opened_and_tested(Showing(PROFILE, slot=slot(9)))
 
 
 class Unruly(Jail):
@@ -151,11 +167,11 @@ class Unruly(Jail):
 
 
 def test_landlock_that_is_claimed_but_not_in_force_is_found() -> None:
-    with Jail(WITH_CANARY, slot=slot()) as jail:
+    with Jail(PROFILE, slot=slot(9)) as jail:
         known = selftest.in_force("landlock-5", jail.layers)
     if known:  # what only Landlock stops in this jail is of ABI 5
         with pytest.raises(SandboxUnavailable, match=r"landlock-5 does not hold: device-control"):
-            opened_and_tested(Unruly(WITH_CANARY, slot=slot()))
+            opened_and_tested(Unruly(PROFILE, slot=slot(9)))
 
 
 def test_a_jail_in_our_own_namespaces_and_control_group_is_found() -> None:
@@ -195,13 +211,26 @@ def test_an_escape_that_was_not_tried_is_not_held() -> None:
     assert "was not tried" in selftest.judge([], FULL)[0][1]
 
 
+def names(attempts: list[selftest.Attempt], *rest: Any) -> set[str]:
+    return {detail.partition(":")[0] for _, detail in selftest.judge(attempts, *rest)}
+
+
 def test_only_layers_in_force_must_hold() -> None:
     """Without namespaces, and with an early Landlock, nobody promised what they would stop."""
-    reduced = ["rlimits", "no-new-privs", "seccomp", "landlock-3"]
-    found = {detail.partition(":")[0] for _, detail in selftest.judge(everything(False), reduced)}
-    assert set(selftest.STOPPED_BY) - found == {"signal-outside", "see-parent", "device-control"}
-    bare = {detail.partition(":")[0] for _, detail in selftest.judge(everything(False), [])}
+    layers = ["subreaper", "rlimits", "no-new-privs", "seccomp", "landlock-3"]
+    found = names(everything(False), layers, Isolation.REDUCED)
+    assert set(selftest.STOPPED_BY) - found == {"see-parent", "device-control", "see-dumpable"}
+    assert "signal-outside" not in names(everything(False), layers, Isolation.FULL)
+    bare = names(everything(False), [])
     assert bare == {"see-dumpable", "use-capability", "see-descriptors", "see-environment"}
+
+
+def test_programs_may_execute_and_their_memory_is_the_control_groups_where_there_is_one() -> None:
+    rest = set(selftest.STOPPED_BY) - {"execute"}
+    layers = [*FULL, "landlock-7"]
+    assert names(everything(False), layers, Isolation.FULL, True) == rest
+    layers.append("cgroup2-memory")
+    assert names(everything(False), layers, Isolation.FULL, True) == rest - {"take-memory"}
 
 
 @pytest.mark.parametrize(
@@ -234,4 +263,4 @@ def test_a_canary_without_an_answer_is_never_a_pass(outcome: Outcome, error: typ
     """A busy host may be tried again; a canary that died shows a jail that is not as it should be."""
     with pytest.raises(SandboxError) as caught:
         selftest.run(lambda task: outcome, Isolation.FULL, FULL)
-    assert type(caught.value) is error
+    assert isinstance(caught.value, SandboxUnavailable) is (error is SandboxUnavailable)

@@ -1,6 +1,8 @@
 # attack: children that fork again when their parent dies
 # expect: ok
 # within: 0.5
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import ctypes, os, signal, time
 
 

@@ -1,6 +1,8 @@
 # attack: clone with each flag that makes a namespace or a tracer, also in the half that the kernel ignores
 # expect: ok
 # report: []
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import ctypes, os
 
 libc = ctypes.CDLL(None)

@@ -1,6 +1,8 @@
 # attack: spreads its work over children, each below the CPU limit
 # expect: cpu wall ok
 # wall: 1.5
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, time
 
 children = []

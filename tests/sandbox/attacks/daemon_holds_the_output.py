@@ -1,6 +1,8 @@
 # attack: an orphan in a session of its own, deaf to all signals, holds every pipe open
 # expect: ok
 # within: 0.5
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, signal, time
 
 if os.fork() == 0:

@@ -1,5 +1,7 @@
 # attack: a daemon by double fork, in its own session, ignoring signals
 # expect: ok
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, signal, time
 
 if os.fork() == 0:

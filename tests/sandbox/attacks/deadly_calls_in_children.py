@@ -1,6 +1,8 @@
 # attack: tries every deadly system call, each in a child, to have a second chance
 # expect: ok
 # report: []
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import ctypes, os, signal
 
 # x86-64: ptrace, process_vm_*, kcmp, pidfd_getfd, mounts old and new, chroot, pivot_root, unshare, setns, handles,

@@ -1,5 +1,7 @@
 # attack: fork bomb
 # expect: processes
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os
 
 while True:

@@ -1,5 +1,5 @@
 # attack: a fork bomb that takes its time
-# expect: wall processes
+# expect: processes wall cpu
 # wall: 0.5
 import os, time
 

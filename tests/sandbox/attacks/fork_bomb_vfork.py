@@ -1,5 +1,5 @@
 # attack: a chain of vforks, each parent waiting for ever for its child
-# expect: processes wall
+# expect: processes wall cpu
 # wall: 0.5
 import ctypes, os, time
 

@@ -1,6 +1,8 @@
 # attack: never the same process for long: each forks its heir and ends
 # expect: wall cpu
 # wall: 0.5
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, time
 
 if os.fork() == 0:

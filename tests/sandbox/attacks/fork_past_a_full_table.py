@@ -1,5 +1,5 @@
 # attack: takes every process that it can get and goes on trying, so that its parent can start nothing any more
-# expect: processes wall
+# expect: processes wall cpu
 # wall: 0.5
 import os, time
 

@@ -1,5 +1,7 @@
 # attack: leaves its dead unburied
 # expect: processes
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os
 
 while True:

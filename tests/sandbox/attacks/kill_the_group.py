@@ -9,7 +9,10 @@ for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV):
             os.kill(target, number)
         except OSError:
             pass
-    signal.pidfd_send_signal(os.pidfd_open(1), number)
+    try:
+        signal.pidfd_send_signal(os.pidfd_open(1), number)
+    except OSError:
+        pass
     ctypes.CDLL(None).syscall(200, 1, number)  # tkill
     ctypes.CDLL(None).syscall(129, 1, number, bytes(128))  # rt_sigqueueinfo
 for parent in (os.getppid(), HOST["zygote"], HOST["worker"]):

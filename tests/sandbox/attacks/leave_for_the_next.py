@@ -1,6 +1,7 @@
 # attack: leaves a message for the next submission in every place it can think of
 # expect: ok
 # report: ['/home/learner/message']
+# report-reduced: []
 import os
 
 result = []

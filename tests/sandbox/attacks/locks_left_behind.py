@@ -1,5 +1,7 @@
 # attack: locks shared files of the host that nobody would be able to lock any more
 # expect: ok
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import fcntl, os, time
 
 if os.fork() == 0:

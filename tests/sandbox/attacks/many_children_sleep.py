@@ -1,5 +1,7 @@
 # attack: leaves a crowd of sleeping children behind
 # expect: ok
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, time
 
 for _ in range(5):

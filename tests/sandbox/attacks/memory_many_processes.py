@@ -1,6 +1,8 @@
 # attack: many processes, each below its own limit, together above the jail's
 # expect: memory wall
 # needs: cgroup
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, time
 
 for _ in range(8):

@@ -1,5 +1,7 @@
 # attack: fills as many pipes as it can, in as many processes
 # expect: ok memory
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os
 
 for _ in range(8):

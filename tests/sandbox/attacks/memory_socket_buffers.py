@@ -2,6 +2,8 @@
 # expect: ok memory wall
 # costs: zygote
 # wall: 1
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, socket
 
 for _ in range(8):
@@ -10,7 +12,7 @@ for _ in range(8):
 keep = []
 try:
     while True:
-        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         keep.append(pair)
         for end in pair:
             end.setblocking(False)

@@ -1,6 +1,8 @@
 # attack: its children go on printing when it has ended
 # expect: ok output
 # within: 1
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os
 
 for _ in range(4):

@@ -1,6 +1,6 @@
 # attack: leaves modules that later interpreters would import: sitecustomize, .pth, .pyc, a user's site-packages
 # expect: ok
-# report: True
+# report: []
 import os, site, sys
 
 folders = [*sys.path, site.getusersitepackages(), "/home/learner/.local/lib/python3.11/site-packages", "/warden/__pycache__"]
@@ -16,4 +16,4 @@ for folder in folders:
             planted.append(path)
         except OSError:
             pass
-result = all(path.startswith("/home/learner/") for path in planted) and bool(planted)
+result = [path for path in planted if not path.startswith(os.path.realpath(os.getcwd()) + "/")]

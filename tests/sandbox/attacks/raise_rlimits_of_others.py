@@ -1,6 +1,8 @@
 # attack: raises limits by prlimit: its own, its parent's, its child's
 # expect: ok
 # report: []
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import ctypes, os, struct
 
 libc = ctypes.CDLL(None)

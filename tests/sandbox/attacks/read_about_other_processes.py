@@ -1,6 +1,7 @@
 # attack: asks the kernel about every process number: groups, sessions, limits, priorities, schedulers, clocks
 # expect: ok
 # report: []
+# only: full
 import ctypes, os, time
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,6 +1,7 @@
 # attack: crashes a child of its own and looks for the core, of its own and of others
 # expect: ok
 # report: [False, []]
+# expect-reduced: exit
 import ctypes, os, signal
 
 child = os.fork()

@@ -1,6 +1,7 @@
 # attack: looks for files of the host
 # expect: ok
 # report: []
+# only: full
 import os
 
 result = []

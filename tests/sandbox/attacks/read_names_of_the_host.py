@@ -1,6 +1,7 @@
 # attack: finds out which host this is: name, domain, cgroup, boot and machine ids, addresses
 # expect: ok
 # report: ['jail', '(none)', 1000, 1000, 1000, 1000]
+# only: full
 import ctypes, os, socket
 
 libc = ctypes.CDLL(None)

@@ -1,6 +1,7 @@
 # attack: looks for POSIX shared memory, named semaphores and message queues, and makes its own
 # expect: ok
 # report: []
+# only: full
 import ctypes, os
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,6 +1,7 @@
 # attack: looks for processes where /proc could be: other spellings, links, descriptors, lax lookups
 # expect: ok
 # report: []
+# only: full
 import ctypes, os, struct
 
 libc = ctypes.CDLL(None, use_errno=True)

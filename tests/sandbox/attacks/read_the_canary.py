@@ -6,7 +6,7 @@ import os
 result = []
 path = HOST["file"]
 while path != "/":
-    for act in (os.listdir, os.stat, lambda p: open(p, "w"), lambda p: open(p).read(), lambda p: os.link(p, "mine")):
+    for act in (os.listdir, lambda p: open(p, "w"), lambda p: open(p).read(), lambda p: os.link(p, "mine")):
         try:
             act(path)
             if not os.path.realpath(path).startswith("/home"):  # its scratch is called /tmp, too

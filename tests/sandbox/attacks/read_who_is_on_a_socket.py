@@ -1,6 +1,7 @@
 # attack: asks a socket pair who is at its other end, outside of its namespaces
 # expect: ok
 # report: [True, 1000, 1000]
+# only: full
 import os, socket, struct
 
 one, other = socket.socketpair()

@@ -1,5 +1,7 @@
 # attack: takes all rights from its scratch folder, so that nobody can clean up
 # expect: ok
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os
 
 os.makedirs("a/b/c")

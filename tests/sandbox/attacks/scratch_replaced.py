@@ -4,7 +4,8 @@
 import os
 
 result = []
-for path in ("/home/learner", "/course", "/box", "/tmp", "/home", "/warden"):
+scratch = os.getcwd()
+for path in (scratch, "/home/learner", "/course", "/box", "/tmp", "/home", "/warden"):
     for act in (
         lambda: os.rename(path, path + "2"),
         lambda: os.rmdir(path),
@@ -14,7 +15,7 @@ for path in ("/home/learner", "/course", "/box", "/tmp", "/home", "/warden"):
         lambda: os.rename("other", path),
     ):
         os.makedirs("other", exist_ok=True)
-        os.chdir("/home/learner")
+        os.chdir(scratch)
         try:
             act()
             result.append(path)

@@ -1,9 +1,6 @@
 # attack: enters the namespaces of another process through its pidfd
 # expect: forbidden
-import ctypes, os, signal
+import ctypes
 
-pid = os.fork()
-if pid == 0:
-    signal.pause()
-fd = os.pidfd_open(pid)
-ctypes.CDLL(None).setns(fd, 0x20000)
+libc = ctypes.CDLL(None)
+libc.setns(libc.syscall(434, 1, 0), 0x20000)

@@ -1,5 +1,7 @@
 # attack: stops itself and all in its namespace
 # expect: ok
+# expect-reduced: wall
+# wall: 0.5
 import os, signal
 
 os.kill(os.getpid(), signal.SIGSTOP)

@@ -1,6 +1,8 @@
 # attack: a child stops its parent, process 1, which then could not end
 # expect: ok
 # report: 'not stopped'
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, signal
 
 pid = os.fork()

@@ -1,6 +1,8 @@
 # attack: leaves stopped children behind, which handle no signal but SIGKILL
 # expect: ok
 # within: 0.5
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import os, signal
 
 for _ in range(6):

@@ -1,6 +1,8 @@
 # attack: a namespace of each kind, each in a child
 # expect: ok
 # report: []
+# expect-reduced: exit
+# reveals-reduced: not permitted
 import ctypes, os
 
 libc = ctypes.CDLL(None)
