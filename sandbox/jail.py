@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox import cgroup, interpreter, mounts, seccomp, wire
+from sandbox import cgroup, interpreter, mounts, seccomp, selftest, wire
 from sandbox.child import PROGRAM_END
 from sandbox.line import Line, Order
 from sandbox.model import (
@@ -42,9 +43,13 @@ MIB = 1024 * 1024
 NO_LIMIT = -1
 START_S = 30.0
 LAY_OUT_S = 30.0
+THREADS_S = 2.0
+"""How long a preloaded module may take to end the threads that it started."""
 BUNDLES_KEPT = 64
 ZYGOTE_MIB = 64
 """What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
+PLAIN_MIB = 12
+"""As much of that is a zygote with nothing but the standard library; one with more gets more."""
 RESIDENT_MIB = RESIDENT_KIB // 1024 + 4
 """And for each resident: what it may grow by before it is ended, and what it is born with."""
 UID_BASE = 900_000
@@ -84,6 +89,7 @@ class Jail:
         self._launcher: subprocess.Popen[bytes] | None = None
         self._group: cgroup.Group | None = None
         self._address_space = 0
+        self._warm_mib = 0
         self._residents: Residents | None = None
         self._known: OrderedDict[str, None] = OrderedDict()
         self._counted = cgroup.Counters()
@@ -109,8 +115,9 @@ class Jail:
         if self.best is Isolation.FULL:
             try:
                 self._open(Isolation.FULL)
-            except SandboxUnavailable:
-                if self.profile.require is Isolation.FULL:
+            except SandboxUnavailable as error:
+                # A layer that is there and does not hold is no reason to go on with less.
+                if self.profile.require is Isolation.FULL or isinstance(error, selftest.LayerBroken):
                     raise
             else:
                 return
@@ -165,12 +172,15 @@ class Jail:
             head = line.hear(START_S)
             if "ready" not in head:
                 raise SandboxError(str(head.get("error", head)))
+            _one_thread(self.pid)
             self.isolation = isolation
             self.layers = tuple(layers)
             self.version = str(head["version"])
             self._address_space = _address_space_bytes(self.pid)
+            self._warm_mib = _anonymous_mib(self.pid)
             self._counted = self._group.counters() if self._group else cgroup.Counters()
             self._residents = Residents(line, lambda task: line.fork(self._order(task), b""))
+            selftest.run(self.run, isolation, self.layers, self.pid, self.profile.programs)
         except BaseException:
             self.close()
             ours.close()
@@ -228,6 +238,8 @@ class Jail:
                 # Residents take nothing from what the task may use.
                 limits = task.limits
                 mib = limits.memory_mib + limits.scratch_mib + ZYGOTE_MIB + len(residents) * RESIDENT_MIB
+                # A heavy zygote's own pages, and the copies that each child may come to make of them.
+                mib += (2 + len(residents)) * max(0, self._warm_mib - PLAIN_MIB)
                 self._group.limit(mib * MIB, limits.processes + 1 + len(residents))
             files: Mapping[str, bytes] | None = {}
             if task.resident and self.isolation is Isolation.FULL:
@@ -388,7 +400,7 @@ class Jail:
         if kills:
             kind, detail = classify(Facts(oom_kills=kills), limits)
             return Outcome(kind, isolation=layers, detail=detail)
-        raise SandboxError(f"the jail was lost: {reason}")
+        raise SandboxError(f"the jail is lost: {reason}")
 
     def _shown(self, python: interpreter.Interpreter) -> list[tuple[str, str, bool]]:
         """(host path, path in the jail, whether to copy it) of what this profile needs to see."""
@@ -471,6 +483,27 @@ def _launch_error(head: dict[str, Any], isolation: Isolation) -> SandboxError:
             "missing and what to do"
         )
     return SandboxError(text)
+
+
+def _one_thread(pid: int) -> None:
+    """Wait until the zygote has one thread: a child gets no other, but the locks that others hold.
+
+    Raises:
+        SandboxUnavailable: a preloaded module keeps threads.
+    """
+    deadline = time.monotonic() + THREADS_S
+    while (more := len(list(Path(f"/proc/{pid}/task").iterdir())) - 1) > 0:
+        if time.monotonic() > deadline:
+            raise SandboxUnavailable(f"the modules preloaded keep {more} threads; no fork survives that")
+        select.select([], [], [], 0.005)
+
+
+def _anonymous_mib(pid: int) -> int:
+    """What the warm zygote keeps in memory that is no file: modules, and what they made."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) // 1024 + 1
+    return 0
 
 
 def _address_space_bytes(pid: int) -> int:

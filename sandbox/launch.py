@@ -67,6 +67,9 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # There is no display; without this, each child would look for one.
+    "MPLBACKEND": "Agg",
 }
 
 

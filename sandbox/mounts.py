@@ -93,12 +93,13 @@ def build_root(staging: str, shown: Sequence[Show], devices: Sequence[str]) -> N
     old_mask = os.umask(0o022)
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True)
-    for name, target in LINKS.items():
-        (root / name).symlink_to(target)
     for name, text in FILES.items():
         (root / name).write_text(text)
     for show in shown:
         _show(root, show)
+    for name, target in LINKS.items():
+        if not (root / name).exists():  # an interpreter below /tmp has taken its place
+            (root / name).symlink_to(target)
     for device in devices:
         _bind(Path(device), root / device[1:], device=True)
     os.umask(old_mask)

@@ -51,9 +51,11 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
             OutcomeKind.MEMORY,
             f"the kernel killed it: cgroup limit ({limits.memory_mib} MiB and the rest)",
         )
-    used_up = facts.cpu_s > limits.cpu_s
-    if used_up and (facts.program or facts.signal in (signal.SIGKILL, signal.SIGXCPU)):
-        return OutcomeKind.CPU, f"CPU limit of {limits.cpu_s:g} s: {facts.cpu_s:.1f} s used"
+    if facts.cpu_s > limits.cpu_s:
+        return (
+            OutcomeKind.CPU,
+            f"CPU limit of {limits.cpu_s:g} s: {facts.cpu_s:.1f} s used, children included",
+        )
     if facts.signal == signal.SIGSYS:
         return OutcomeKind.FORBIDDEN, "the kernel killed it: forbidden system call"
     if facts.fork_failures:

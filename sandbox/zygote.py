@@ -70,6 +70,23 @@ class Zygote:
         setup.seccomp = kernel.SeccompFilter(program)
         setup.ground = self.reduced
 
+    def preload(self, names: list[str]) -> None:
+        """Import modules. They find a scratch as a child does: some write a cache when they are imported."""
+        if self.reduced:
+            os.close(self.reduced.open_scratch())
+        else:
+            scratch = kernel.detached_tmpfs(b"16m", b"1024")
+            kernel.attach_mount(scratch, child.SCRATCH_BYTES)
+            os.close(scratch)
+        try:
+            for name in names:
+                importlib.import_module(name)
+        finally:
+            if self.reduced:
+                self.reduced.clear_scratch()
+            else:
+                kernel.umount(child.SCRATCH_BYTES, kernel.MNT_DETACH)
+
     # -- bundles -----------------------------------------------------
 
     def lay_out(self, digest: str, names: list[str], sizes: list[int], contents: int) -> None:
@@ -80,6 +97,9 @@ class Zygote:
         """
         top = os.path.join(child.place.bundles, digest)
         shown = top if self.reduced else child.BUNDLE
+        for name in names:
+            if not os.path.normpath(os.path.join(top, name)).startswith(top + "/"):
+                raise OSError(errno.EINVAL, "a bundle's file lies outside of it: " + name)
         if not self.reduced:
             kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
         pid = os.fork()
@@ -234,9 +254,7 @@ def _write_bundle(
     offset = 0
     resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_S, COMPILE_S))
     for name, size in zip(names, sizes):
-        path = os.path.normpath(os.path.join(top, name))
-        if not path.startswith(top + "/"):
-            raise OSError(errno.EINVAL, "a bundle's file lies outside of it: " + name)
+        path = os.path.join(top, name)
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         with open(path, "wb") as file:
             file.write(contents[offset : offset + size])
@@ -344,11 +362,10 @@ def live() -> None:
                 except OSError:
                     break
             kernel.prctl(kernel.PR_SET_SECUREBITS, kernel.SECUREBITS_LOCKED)
-        for name in config["preload"]:
-            importlib.import_module(name)
         for which, value in child.FIXED_LIMITS:
             resource.setrlimit(which, (value, value))  # for all children: they inherit them
         zygote = Zygote(config, program, line)
+        zygote.preload(config["preload"])
     except BaseException as error:
         import traceback
 

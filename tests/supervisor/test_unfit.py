@@ -22,6 +22,13 @@ QUEUE = "demo-functions"
 PAYLOAD = json.dumps({"grader": "functions/fibonacci/grader.py"})
 
 
+HOLE_IN_THE_FILTER = """
+from sandbox import seccomp
+seccomp.REFUSED.pop("socket")
+seccomp.ALLOWED.append("socket")
+"""
+
+
 class Unfit(Lab):
     """A lab whose supervisor starts after `prelude`, on a machine made worse by it."""
 
@@ -53,7 +60,12 @@ def unfit(prelude: str) -> Iterator[Unfit]:
 
 
 @pytest.mark.parametrize(
-    ("prelude", "said"), [(NO_USER_NAMESPACES, "is not to be had")], ids=["no user namespaces"]
+    ("prelude", "said"),
+    [
+        (NO_USER_NAMESPACES, "is not to be had"),
+        (HOLE_IN_THE_FILTER, "seccomp does not hold: make-socket: a socket was made"),
+    ],
+    ids=["no user namespaces", "a hole in the filter"],
 )
 def test_a_worker_whose_isolation_fails_is_fatal_with_cause_and_pulls_nothing(
     prelude: str, said: str
