@@ -7,7 +7,7 @@ user namespace only.  Before each fork it asks for a new pid namespace, so the c
 when it dies, however it dies, the kernel kills all that it started.  The child shuts the doors from the
 outermost to the innermost, each step needing a right that a later step gives up; the order is the point:
 
-    session, namespaces   needs CAP_SYS_ADMIN in the jail's user namespace
+    group, namespaces     needs CAP_SYS_ADMIN in the jail's user namespace
     scratch, bundle       needs CAP_SYS_ADMIN; from here on the old files are out of sight
     rlimits               before capabilities go: lowering needs none, but nothing may run unlimited
     stdio                 the only descriptors that lead out: stdout, stderr, report
@@ -130,6 +130,7 @@ class Setup:
         "limits",
         "null_fd",
         "pipes",
+        "request_bytes",
         "resident",
         "scratch_fd",
         "seccomp",
@@ -138,6 +139,7 @@ class Setup:
     bundle: str
     limits: tuple[int, ...]
     pipes: list[int]
+    request_bytes: int
     resident: bool
     null_fd: int
     landlock_fd: int
@@ -149,14 +151,15 @@ def lock_down(setup: Setup, stdin_fd: int) -> None:
     """Shut every door. Raises OSError (with the failing call in its message) if one does not shut."""
     pipes = setup.pipes
     # The report pipe takes the place of the zygote's line to the worker, which is of no business to us.
-    os.dup2(pipes[2], REPORT_FD, inheritable=False)
+    os.dup2(pipes[2], REPORT_FD, False)
     kept = REPORT_FD
     if setup.resident:
         kept = REQUEST_FD
-        os.dup2(pipes[3], REQUEST_FD, inheritable=False)
+        os.dup2(pipes[3], REQUEST_FD, False)
 
-    # session: no terminal, no process group shared with anybody
-    os.setsid()
+    # process group: none that is shared with anybody. (The session is the launcher's own, without a terminal;
+    # a new one for each child would be a new group for the scheduler, which takes its time.)
+    os.setpgid(0, 0)
 
     if setup.ground is None:
         # namespaces: mounts of its own (the pid namespace came with the fork). Net, IPC and UTS are the
@@ -221,7 +224,7 @@ def run(entry: Callable[[bytes], bytes], setup: Setup) -> None:
     code = 1
     try:
         residence.resident = setup.resident
-        request = b"" if setup.resident else wire.content(setup.pipes[3])
+        request = b"" if setup.resident else wire.content(setup.pipes[3], setup.request_bytes)
         _shut(setup, setup.null_fd)
         gc.enable()
         os.write(REPORT_FD, READY)

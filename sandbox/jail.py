@@ -167,6 +167,7 @@ class Jail:
                 "programs": self.profile.programs,
                 "environment": dict(self.profile.environment),
                 "ground": head["ground"],
+                "filter_bytes": len(program),
             }
             line.tell(start, [program])
             head = line.hear(START_S)
@@ -331,7 +332,7 @@ class Jail:
                 raise SandboxError(str(head["error"]))
             if "too_much" in head:
                 return None
-            contents = wire.content(fds[0])
+            contents = wire.content(fds[0], sum(map(int, head["sizes"])))
         finally:
             for fd in fds:
                 os.close(fd)

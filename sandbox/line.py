@@ -195,7 +195,7 @@ class Line:
                 os.set_blocking(requests, False)
             else:
                 given.append(wire.sealed_file((request,)))
-            wire.send_with(self.socket, _packed(order), given)
+            wire.send_with(self.socket, _packed(order, len(request)), given)
             record, fds = self._record(b"B", wire.BORN.size, ANSWER_S)
             child = Child(
                 wire.BORN.unpack(record)[1], fds[0], fds[1] if order.resident else -1, reads, requests
@@ -225,7 +225,7 @@ class Line:
         self.tell({"order": "reap", "pid": child.pid})
 
 
-def _packed(order: Order) -> bytes:
+def _packed(order: Order, request_bytes: int) -> bytes:
     entry, bundle = order.entry.encode(), order.bundle.encode()
     command = json.dumps(order.command).encode() if order.command else b""
     flags = (
@@ -239,6 +239,7 @@ def _packed(order: Order) -> bytes:
         len(entry),
         len(bundle),
         len(command),
+        request_bytes,
         *order.rlimits,
         order.scratch_bytes,
         order.scratch_files,

@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # typing itself is too heavy for a process that shall stay sm
 MAX_FRAME = 1024 * 1024
 MAX_FDS = 4
 
-FORK = struct.Struct("!cBHHIqqqqqqqQIIf")
-"""op "F", flags, sizes of entry, of bundle digest and of the command's JSON; seven rlimits in the order of
+FORK = struct.Struct("!cBHHIQqqqqqqqQIIf")
+"""op "F", flags, sizes of entry, of bundle digest, of the command's JSON and of the request; seven rlimits in the order of
 child.RLIMITS; scratch bytes, scratch files; processes; CPU seconds. The three texts follow."""
 BORN = struct.Struct("!cI")
 END = struct.Struct("!ciddQ?B")
@@ -130,15 +130,12 @@ def sealed_file(pieces: list[bytes] | tuple[bytes, ...]) -> int:
     return fd
 
 
-def content(fd: int) -> bytes:
-    """All of a sealed file."""
-    size = os.fstat(fd).st_size
-    pieces = []
-    offset = 0
-    while offset < size:
-        piece = os.pread(fd, size - offset, offset)
+def content(fd: int, size: int) -> bytes:
+    """All of a sealed file of this size."""
+    data = os.pread(fd, size, 0)
+    while len(data) < size:
+        piece = os.pread(fd, size - len(data), len(data))
         if not piece:
             raise WireError("a file that ends too early")
-        pieces.append(piece)
-        offset += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data += piece
+    return data

@@ -78,10 +78,14 @@ class Zygote:
             scratch = kernel.detached_tmpfs(b"16m", b"1024")
             kernel.attach_mount(scratch, child.SCRATCH_BYTES)
             os.close(scratch)
+        # What modules want done in each fork is for programs with threads and locks; each child pays for it,
+        # threading's handlers alone a third of a fork. Nor is `random` seeded anew: its users seed it.
+        register, os.register_at_fork = os.register_at_fork, _ignore
         try:
             for name in names:
                 importlib.import_module(name)
         finally:
+            os.register_at_fork = register
             if self.reduced:
                 self.reduced.clear_scratch()
             else:
@@ -106,7 +110,7 @@ class Zygote:
         if pid == 0:
             code = 1
             try:
-                _write_bundle(top, shown, names, sizes, wire.content(contents), self.programs)
+                _write_bundle(top, shown, names, sizes, wire.content(contents, sum(sizes)), self.programs)
                 code = 0
             except OSError as error:
                 code = error.errno or 1
@@ -151,15 +155,16 @@ class Zygote:
                 entry = None
             else:
                 entry = self.entry(entry_name)
-            setup.limits = record[5:12]
+            setup.limits = record[6:13]
             if ground:
                 scratch = ground.open_scratch()
                 setup.limits = ground.with_others(setup.limits)
             else:
-                scratch = kernel.detached_tmpfs(b"%d" % record[12], b"%d" % record[13])
+                scratch = kernel.detached_tmpfs(b"%d" % record[13], b"%d" % record[14])
             setup.scratch_fd = scratch
             setup.bundle = os.path.join(child.place.bundles, bundle or child.NO_BUNDLE)
             setup.pipes = fds
+            setup.request_bytes = record[5]
             setup.resident = bool(flags & wire.RESIDENT)
             if not ground:
                 # "pid_for_children" still points at the namespace of the last child, which is dead: come
@@ -171,7 +176,7 @@ class Zygote:
             if pid == 0:
                 if entry:
                     child.run(entry, setup)
-                child.execute(command, self.environment, record[15], setup)
+                child.execute(command, self.environment, record[16], setup)
             pidfd = kernel.pidfd_open(pid)
             try:
                 given = [pidfd, scratch] if setup.resident else [pidfd]
@@ -181,8 +186,8 @@ class Zygote:
                 fds.clear()
                 if not setup.resident:
                     if ground:
-                        limits = {"scratch_bytes": record[12], "scratch_files": record[13]}
-                        why = ground.wait(pid, pidfd, dict(limits, processes=record[14]))
+                        limits = {"scratch_bytes": record[13], "scratch_files": record[14]}
+                        why = ground.wait(pid, pidfd, dict(limits, processes=record[15]))
                         self.reap(pid, started, why, ground.is_full(limits))
                     else:
                         self.reap(pid, started, 0, scratch)
@@ -245,6 +250,10 @@ class Zygote:
         self.kept_scratch = -1
         if not answered:
             raise OSError(errno.EIO, "the files left by a program cannot be read")
+
+
+def _ignore(**_handlers: object) -> None:
+    """In place of os.register_at_fork."""
 
 
 def _write_bundle(
@@ -348,7 +357,7 @@ def live() -> None:
     if not data:
         return
     config = wire.decode(wire.read(CONTROL_FD, wire.size_of(data)))
-    program = wire.content(fds[0])
+    program = wire.content(fds[0], config["filter_bytes"])
     os.close(fds[0])
     try:
         if config["ground"]:
