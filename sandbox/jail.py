@@ -12,13 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox import cgroup, interpreter, mounts, seccomp, wire
+from sandbox import cgroup, interpreter, mounts, reduced, seccomp, wire
 from sandbox.child import PROGRAM_END
 from sandbox.model import (
     Bundle,
@@ -41,6 +42,7 @@ NO_LIMIT = -1
 START_S = 30.0
 GRACE_S = 10.0
 """How long after the wall limit the zygote may take to answer: a busy host delays it."""
+LAST_WORDS_S = 1.0
 BUNDLES_KEPT = 64
 ZYGOTE_MIB = 64
 """What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
@@ -82,6 +84,8 @@ class Jail:
         self._pidfd = -1
         self._launcher: subprocess.Popen[bytes] | None = None
         self._group: cgroup.Group | None = None
+        self._home = ""
+        self._surplus = bytearray()
         self._address_space = 0
         self._residents = 0
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -130,6 +134,7 @@ class Jail:
             self._send(
                 {
                     "reduced": isolation is Isolation.REDUCED,
+                    "folder": tempfile.gettempdir(),
                     "programs": self.profile.programs,
                     "interpreter": python.executable,
                     "shown": self._shown(python),
@@ -145,6 +150,7 @@ class Jail:
             if isolation is Isolation.REDUCED:
                 program = _filter(self._variant(isolation, int(head["abi"])))
             self.pid = int(head["pid"])
+            self._home = head["ground"]["home"] if head["ground"] else ""
             self._pidfd = os.pidfd_open(self.pid)
             layers = [str(layer) for layer in head["layers"]]
             landlock = any(layer.startswith("landlock") for layer in layers)
@@ -169,6 +175,11 @@ class Jail:
             self.version = str(head["version"])
             self._address_space = _address_space_bytes(self.pid)
             self._counted = self._group.counters() if self._group else cgroup.Counters()
+        except (OSError, wire.WireError) as error:
+            said = self._last_words()
+            self.close()
+            ours.close()
+            raise SandboxError(said or f"the jail could not be opened: {error}") from error
         except BaseException:
             self.close()
             ours.close()
@@ -195,11 +206,18 @@ class Jail:
             self._pidfd = -1
         if self._launcher is not None:  # of a reduced jail: it sweeps, and clears the folder away
             _reap(self._launcher)
+            if not self.pid:
+                _reap_unknown(self._launcher.pid)
             self._launcher = None
+        if self._home:
+            with contextlib.suppress(OSError):  # then a later start will
+                reduced.clear_away(self._home)
+            self._home = ""
         if self._group is not None:
             self._group.remove()
             self._group = None
         self.pid = 0
+        self._surplus = bytearray()
         self._residents = 0
         self._known.clear()
 
@@ -358,8 +376,8 @@ class Jail:
         control = self._control
         assert control is not None  # noqa: S101
         deadline = time.monotonic() + timeout_s
-        data = bytearray()
-        size = 4
+        data, self._surplus = self._surplus, bytearray()
+        size = 4 if len(data) < 4 else 4 + int.from_bytes(data[:4], "big")
         poll = select.poll()
         poll.register(control, select.POLLIN)
         while len(data) < size:
@@ -374,7 +392,15 @@ class Jail:
                 size = 4 + int.from_bytes(data[:4], "big")
                 if size > wire.MAX_FRAME:
                     raise SandboxError("a frame too large")
-        return wire.decode(bytes(data[4:]))
+        # After a failure there may be another frame: of the launcher's child, say, while it spoke itself.
+        self._surplus = data[size:]
+        return wire.decode(bytes(data[4:size]))
+
+    def _last_words(self) -> str:
+        """What the other side said before it went away, when talking to it failed."""
+        with contextlib.suppress(OSError, wire.WireError, SandboxError):
+            return str(self._receive(LAST_WORDS_S)[0].get("error", ""))
+        return ""
 
     def _shown(self, python: interpreter.Interpreter) -> list[tuple[str, str, bool]]:
         """(host path, path in the jail, whether to copy it) of what this profile needs to see."""
@@ -443,12 +469,30 @@ def _filter(variant: seccomp.Variant) -> bytes:
         raise SandboxUnavailable(f"seccomp: libseccomp cannot compile the filter: {error}") from None
 
 
+def sweep() -> None:
+    """Clear away what the jails of dead workers left: control groups, folders, processes.
+
+    For a worker, before it opens its first jail.
+    """
+    cgroup.sweep()
+    reduced.sweep_stale(tempfile.gettempdir(), range(UID_BASE, UID_BASE + UID_SPAN))
+
+
 def _reap(launcher: subprocess.Popen[bytes]) -> None:
     try:
         launcher.wait(5)
     except subprocess.TimeoutExpired:
         launcher.kill()
         launcher.wait()
+
+
+def _reap_unknown(session: int) -> None:
+    """A zygote of which the launcher could not tell: our child, in the launcher's session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(session, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-session, 0)
 
 
 def _launch_error(head: dict[str, Any], isolation: Isolation) -> SandboxError:

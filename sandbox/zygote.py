@@ -211,6 +211,8 @@ class Zygote:
             for fd in [*reads, scratch, requests]:
                 if fd >= 0:
                     os.close(fd)
+            if self.reduced:
+                self.reduced.clear_scratch()
             raise
         finally:
             for fd in [*writes, stdin_fd]:
@@ -237,12 +239,16 @@ class Zygote:
 def sealed_file(content: bytes) -> int:
     """A file in memory that nobody can change any more, to be somebody's standard input."""
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    # F_ADD_SEALS: F_SEAL_SEAL, _SHRINK, _GROW, _WRITE
-    fcntl.fcntl(fd, 1033, 0x1 | 0x2 | 0x4 | 0x8)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        # F_ADD_SEALS: F_SEAL_SEAL, _SHRINK, _GROW, _WRITE
+        fcntl.fcntl(fd, 1033, 0x1 | 0x2 | 0x4 | 0x8)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
