@@ -44,7 +44,7 @@ SOURCES = {
         b"undeclared",
         "int main(void){volatile int i=0;for(;;)i++;}",
         "#include <stdlib.h>\n#include <string.h>\nint main(void){for(;;){char*p=malloc(1<<20);"
-        "if(p)memset(p,1,1<<20);}}",
+        "if(!p)abort();memset(p,1,1<<20);}}",
         C_FORKS,
     ),
     "cpp": Sources(
