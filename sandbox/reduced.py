@@ -7,8 +7,9 @@ No user namespace is to be had, so there is no private root, no pid namespace, n
 
     files        Landlock alone says what can be opened; the filter refuses what Landlock does not rule
                  (modes, times, truncation by path, watches)
-    processes    children of a Python profile cannot fork; programs can: what they leave behind becomes a
-                 child of the zygote, a subreaper, which stops and kills all of them
+    processes    children of a Python profile cannot fork; programs can, but nothing that they start can
+                 leave their process group, which is killed as one; what they leave behind becomes a child
+                 of the zygote, a subreaper, which so knows when all of it is gone
     scratch      a folder, measured every few milliseconds while the child runs, and removed afterwards
     counting     RLIMIT_NPROC counts all that a user runs, so it is only the outer bound; the tree is counted
                  when the scratch is
@@ -257,11 +258,20 @@ class Look:
 # -- processes -------------------------------------------------------
 
 
+def kill_group(pid: int) -> None:
+    """Kill a child and all that it has started: its filter lets nobody leave the process group.
+
+    The kernel does it in one go, with no new process in between, however fast they fork.
+    """
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it was not even a session's leader yet
+        _signal(pid, signal.SIGKILL)
+
+
 def sweep() -> None:
     """Kill and reap all that descends from this process. What dies hands its children to us.
 
-    First they are stopped, until a look finds no new ones: a process that is stopped does not fork, and as it
-    is still there it keeps its place under RLIMIT_NPROC. Killing one by one would only make room for more.
     That nothing is left is known for sure when this process has no children: it is a subreaper.
 
     Raises:
@@ -269,36 +279,27 @@ def sweep() -> None:
     """
     deadline = time.monotonic() + SWEEP_S
     while True:
-        stopped = _stop_all(deadline)
-        for pid in stopped:
-            _signal(pid, signal.SIGKILL)
-        while True:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid:
-                continue
-            if time.monotonic() > deadline:
-                raise OSError(errno.EBUSY, "processes of the jail cannot be killed")
-            if any(pid not in stopped for pid in _children(os.getpid())):
-                break
-            time.sleep(0.0002)
+        for pid in _children(os.getpid()):
+            _kill_with_group(pid)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, "processes of the jail cannot be killed")
+        time.sleep(0.0005)
 
 
-def _stop_all(deadline: float) -> set[int]:
-    """Stop everything that descends from us: each before its children are looked for, so no more come."""
-    stopped: set[int] = set()
-    while True:
-        before = len(stopped)
-        todo = _children(os.getpid())
-        for pid in todo:  # it grows while we go
-            if pid not in stopped:
-                _signal(pid, signal.SIGSTOP)
-                stopped.add(pid)
-            todo += _children(pid)
-        if len(stopped) == before or time.monotonic() > deadline:
-            return stopped
+def _kill_with_group(pid: int) -> None:
+    try:
+        group = os.getpgid(pid)
+    except ProcessLookupError:
+        return
+    if group == os.getpgrp():  # ours too: a child that has not begun, or a helper
+        _signal(pid, signal.SIGKILL)
+    else:
+        kill_group(group)
 
 
 def tree() -> list[int]:
@@ -464,22 +465,14 @@ def clear_away(home: str) -> bool:
 def kill_marked(mark: int, uid: int) -> None:
     """Kill all processes of this user that wear the mark; returns when there are none."""
     deadline = time.monotonic() + SWEEP_S
-    stopped: set[int] = set()
     while True:
         found = [pid for pid in _marked(mark) if _owner(pid) == uid]
-        fresh = [pid for pid in found if pid not in stopped]
-        for pid in fresh:
-            _signal(pid, signal.SIGSTOP)
-            stopped.add(pid)
-        if fresh:
-            continue
         if not found:
             return
         if time.monotonic() > deadline:
             raise OSError(errno.EBUSY, "processes of a jail cannot be killed")
         for pid in found:
-            _signal(pid, signal.SIGKILL)
-        stopped.clear()
+            _kill_with_group(pid)
         time.sleep(0.001)
 
 

@@ -128,6 +128,9 @@ REDUCED = {
     "openat2": errno.ENOSYS,  # its flags lie in memory
     "tkill": errno.EPERM,
     "setpriority": errno.EPERM,
+    # All that a child starts stays in its process group: killing that is one call, which no fork outruns.
+    "setsid": errno.EPERM,
+    "setpgid": errno.EPERM,
     # Files that are on their way between sockets are nobody's: their size could not be seen.
     "sendmsg": errno.EPERM,
     "sendmmsg": errno.EPERM,

@@ -72,7 +72,10 @@ class Watch:
     def kill(self, why: str) -> None:
         if not self.killed:
             self.killed = why
-            os.kill(self.pid, signal.SIGKILL)
+            if self.look_around:
+                reduced.kill_group(self.pid)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
 
     def until_dead(self) -> dict[str, object]:
         """Until it is dead and all is read; or, a resident, until its report is complete."""
@@ -114,6 +117,8 @@ class Watch:
                     if fd == pidfd:
                         self.dead = True
                         poll.unregister(pidfd)
+                        if self.look_around:  # not reaped yet, so its number is still its own
+                            reduced.kill_group(self.pid)
                         _, status, usage = os.wait4(self.pid, 0)
                         if self.look_around:
                             reduced.sweep()  # what it started holds its pipes
