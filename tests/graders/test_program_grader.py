@@ -142,10 +142,11 @@ def test_what_a_program_dies_of_is_told(judge: Judge, body: str, verdict: Verdic
 
 
 def test_a_program_that_wants_too_much_memory(judge: Judge) -> None:
-    """With a control group the kernel tells; without one the program gets none, and makes of it what it will."""
+    """With a control group the kernel tells; without one the program gets none, and does as it likes."""
     text = (
         "#include <stdlib.h>\n#include <string.h>\n"
-        "int main(void) { for (;;) { char *p = malloc(1 << 20); if (!p) return 9; memset(p, 1, 1 << 20); } }\n"
+        "int main(void) {\n"
+        "  for (;;) { char *p = malloc(1 << 20); if (!p) return 9; memset(p, 1, 1 << 20); }\n}\n"
     )
     found = judge(text, course={"p/tests.toml": "stop = true"})
     if any("memory" in layer for layer in found.isolation):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from graders.languages import built_in
-from sandbox.model import Limits, Outcome, OutcomeKind, SandboxUnavailable
+from sandbox.jail import Jail
+from sandbox.model import Isolation, Limits, Outcome, OutcomeKind, SandboxUnavailable
 from sandbox.program import Compiled, CompileFailed, Language, Programs, Step, shown
 
 LANGUAGES = built_in()
@@ -224,6 +225,24 @@ def test_a_fork_bomb_goes_off_in_its_jail(programs: Programs, sources: Sources) 
     assert outcome.kind is not OutcomeKind.OK
     after = ran(programs, sources.add, b"2 3\n")
     assert after.stdout == b"5\n"
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_every_language_runs_in_a_reduced_jail(name: str) -> None:
+    language = replace(LANGUAGES[name], require=Isolation.REDUCED)
+    if reason := missing(language):
+        pytest.skip(reason)
+
+    def reduced(step: str, jail: Jail) -> Jail:
+        return Jail(jail.profile, jail.slot, jail.part, best=Isolation.REDUCED)
+
+    with Programs(language, slot(24), watch=reduced) as programs:
+        outcome = programs.run(made(programs, SOURCES[name].add), b"2 3\n")
+        assert (outcome.kind, outcome.stdout) == (OutcomeKind.OK, b"5\n"), outcome.stderr
+        assert "landlock" in " ".join(outcome.isolation)
+        assert "mount" not in outcome.isolation
+        loop = programs.run(made(programs, SOURCES[name].loop), limits=tight(programs))
+        assert loop.kind is OutcomeKind.CPU
 
 
 # --- compilers ---
