@@ -6,6 +6,7 @@ Runs in: worker (and tools). The only module that other packages import, besides
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -498,6 +499,8 @@ def _reap_unknown(session: int) -> None:
 def _launch_error(head: dict[str, Any], isolation: Isolation) -> SandboxError:
     text = str(head.get("error", head))
     if head.get("errno") is not None:
+        if "unshare" in text and head["errno"] in (errno.ENOSPC, errno.EPERM):  # the kernel's words mislead
+            text += " (user namespaces are switched off, or refused to this user)"
         return SandboxUnavailable(
             f'isolation "{isolation.value}" is not to be had: {text}. `warden doctor` says which layer is '
             "missing and what to do"
