@@ -1,4 +1,4 @@
-"""The sample course's problems with tests in files: the staff's submissions get what their folders promise."""
+"""The sample course's problems with tests in files: staff submissions get what their folders promise."""
 
 from __future__ import annotations
 
