@@ -401,6 +401,27 @@ def test_a_compiler_that_leaves_a_process_has_still_ended(tricks: Programs) -> N
 # --- running ---
 
 
+def test_a_language_whose_program_is_not_in_the_jail_is_not_the_sources_fault() -> None:
+    run = Step(("/usr/bin/no-such-interpreter", "{source}"))
+    interpreted = Language("nowhere", "main.x", run)
+    compiled = Language("nowhere", "main.x", run, run, ("program",))
+    with (
+        Programs(interpreted, slot(25)) as programs,
+        pytest.raises(SandboxUnavailable, match="no-such-interp"),
+    ):
+        programs.run(programs.compile({"main.x": b""}))
+    with Programs(compiled, slot(25)) as programs, pytest.raises(SandboxUnavailable, match=r"nowhere\.compile"):
+        programs.compile({"main.x": b""})
+
+
+def test_what_a_compiler_left_may_be_no_program(tricks: Programs) -> None:
+    made = tricks.compile({"main.sh": b"echo garbage > program"})
+    language = replace(tricks.language, run=Step(("{bundle}/program",)))
+    with Programs(language, slot(26)) as programs:
+        outcome = programs.run(made)
+    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.EXIT, None)
+
+
 def test_limits_are_the_runs_own(c: Programs) -> None:
     compiled = c.compile({"main.c": b"int main(void){for(volatile long i=0;;i++);}"})
     limits = replace(c.language.run.limits, cpu_s=0.3)
