@@ -323,7 +323,7 @@ def test_a_bomb_for_the_cpp_compiler_is_an_outcome(cpp: Programs, text: str) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/proc/self/environ", "/root/.x"]
+    "path", ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/proc/self/environ", "/var/lib/x"]
 )
 def test_a_compiler_quotes_no_file_of_the_host(c: Programs, path: str) -> None:
     """Errors quote what was included: the jail's own passwd names nobody but the learner."""
@@ -407,10 +407,10 @@ def test_a_language_whose_program_is_not_in_the_jail_is_not_the_sources_fault() 
     compiled = Language("nowhere", "main.x", run, run, ("program",))
     with (
         Programs(interpreted, slot(25)) as programs,
-        pytest.raises(SandboxUnavailable, match="no-such-interp"),
+        pytest.raises(SandboxUnavailable, match="no-such"),
     ):
         programs.run(programs.compile({"main.x": b""}))
-    with Programs(compiled, slot(25)) as programs, pytest.raises(SandboxUnavailable, match=r"nowhere\.compile"):
+    with Programs(compiled, slot(25)) as programs, pytest.raises(SandboxUnavailable, match="nowhere"):
         programs.compile({"main.x": b""})
 
 
