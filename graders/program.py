@@ -541,6 +541,8 @@ def _fate(ran: _Ran) -> str:
     outcome = ran.outcome
     if ran.verdict is Verdict.MEMORY:
         return f"Your program needed more than the memory limit of {ran.limits.memory_mib} MiB."
+    if outcome.kind is OutcomeKind.EXIT and outcome.exit_code is None:
+        return "Your program could not be started."
     if outcome.kind is OutcomeKind.EXIT:
         return f"Your program ended with the exit status {outcome.exit_code}, which means an error."
     return words(outcome, ran.limits)

@@ -29,7 +29,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,17 +217,39 @@ def sweep() -> list[Path]:
     return removed
 
 
-def delegate() -> None:
+@contextlib.contextmanager
+def delegated() -> Iterator[None]:
+    """As delegate(), and all as before at the end. For commands that open jails and end.
+
+    Where such a command is run before the service itself (ExecStartPre=), systemd could start nothing more in
+    a group that still hands controllers down.
+    """
+    folder = delegate()
+    try:
+        yield
+    finally:
+        if folder:
+            with contextlib.suppress(OSError):
+                (folder / "cgroup.subtree_control").write_text(" ".join(f"-{name}" for name in WANTED))
+                (folder / "cgroup.procs").write_text(str(os.getpid()))
+                (folder / LEAF).rmdir()
+
+
+def delegate() -> Path | None:
     """v2 only: make the group that is ours hand memory and pids down to jails; we move to its leaf "main".
 
     For the supervisor, once, before it forks. Does nothing where the group is not ours (not writable: no
     Delegate=), is shared with processes that are not ours to move, or where a group above serves already.
+
+    Returns:
+        The group that we left for its leaf, None if we did not move.
     """
     if not _unified():
-        return
+        return None
     own = _own_unified()
     if own is None or set(choose(_offers(own))) == set(WANTED):
-        return
+        return None
+    moved = None
     # With DelegateSubgroup= systemd puts us into a leaf, and the group above it is the delegated one.
     for folder in (own.parent, own):
         if folder.is_relative_to(MOUNT) and _is_ours(folder):
@@ -238,12 +260,13 @@ def delegate() -> None:
                 elif inside == [str(os.getpid())]:
                     (folder / LEAF).mkdir(exist_ok=True)
                     (folder / LEAF / "cgroup.procs").write_text(str(os.getpid()))
-                    inside = []
+                    moved, inside = folder, []
                 if not inside:
                     for name in WANTED:
                         with contextlib.suppress(OSError):  # each for itself: one may not be there
                             (folder / "cgroup.subtree_control").write_text(f"+{name}")
-                    return
+                    break
+    return moved
 
 
 def choose(offers: Iterable[tuple[Path, Iterable[str]]]) -> dict[str, Path]:

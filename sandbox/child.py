@@ -120,7 +120,8 @@ class Setup:
 
     `limits` are integers in the order of RLIMITS, -1 for none. `pipes` are stdout, stderr, the report, and
     where the request comes from: a sealed file, or the read end of a pipe for a resident. `ground` is that of
-    a reduced jail, or None.
+    a reduced jail, or None. `step` is the one that is being taken: the name that a failure is reported
+    under.
     """
 
     __slots__ = (
@@ -134,6 +135,7 @@ class Setup:
         "resident",
         "scratch_fd",
         "seccomp",
+        "step",
     )
     scratch_fd: int
     bundle: str
@@ -145,11 +147,13 @@ class Setup:
     landlock_fd: int
     seccomp: kernel.SeccompFilter
     ground: reduced.Ground | None
+    step: str
 
 
 def lock_down(setup: Setup, stdin_fd: int) -> None:
     """Shut every door. Raises OSError (with the failing call in its message) if one does not shut."""
     pipes = setup.pipes
+    setup.step = "report"
     # The report pipe takes the place of the zygote's line to the worker, which is of no business to us.
     os.dup2(pipes[2], REPORT_FD, False)
     kept = REPORT_FD
@@ -157,45 +161,58 @@ def lock_down(setup: Setup, stdin_fd: int) -> None:
         kept = REQUEST_FD
         os.dup2(pipes[3], REQUEST_FD, False)
 
+    setup.step = "group"
     # process group: none that is shared with anybody. (The session is the launcher's own, without a terminal;
     # a new one for each child would be a new group for the scheduler, which takes its time.)
     os.setpgid(0, 0)
 
+    setup.step = "namespaces"
     if setup.ground is None:
         # namespaces: mounts of its own (the pid namespace came with the fork). Net, IPC and UTS are the
         # jail's: they are empty, and the filter refuses every call that could leave something in them for the
         # next child.
         kernel.unshare(kernel.CLONE_NEWNS)
 
+        setup.step = "scratch"
         # scratch: the tmpfs that the zygote made for this child. bundle: this task's folder is mounted over
         # the folder of all bundles, which is out of reach from then on: cheaper than unmounting that.
         kernel.attach_mount(setup.scratch_fd, SCRATCH_BYTES)
         kernel.mount(setup.bundle.encode(), BUNDLE_BYTES, None, kernel.MS_BIND)
         kernel.mount(None, BUNDLE_BYTES, None, READ_ONLY)
     else:
+        setup.ground.enter()
         place.bundle = setup.bundle
+        setup.step = "scratch"
     os.chdir(place.scratch)
 
+    setup.step = "rlimits"
     # rlimits: soft = hard, so that nothing can be raised again
     setrlimit = resource.setrlimit
     for which, value in zip(RLIMITS, setup.limits):
         setrlimit(which, (value, value))
 
+    setup.step = "stdio"
     # stdio: nothing to read (or a sealed file), two pipes to write
     os.dup2(stdin_fd, 0)
     os.dup2(pipes[0], 1)
     os.dup2(pipes[1], 2)
 
+    setup.step = "capabilities"
     # capabilities: effective, permitted, inheritable (and with them ambient); the bounding set is empty since
     # the zygote's start. Not dumpable: nothing may attach, no core.
     kernel.drop_capabilities()
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    if setup.ground is None:
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    setup.step = "no_new_privs"
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    setup.step = "landlock"
     if setup.ground is not None:
         setup.ground.restrict(setup.bundle)
     elif setup.landlock_fd >= 0:
         kernel.landlock_restrict_self(setup.landlock_fd)
+    setup.step = "descriptors"
     kernel.close_range(kept + 1, 0xFFFFFFFF)
+    setup.step = "seccomp"
     setup.seccomp.install()
 
 
@@ -314,8 +331,10 @@ def _shut(setup: Setup, stdin_fd: int) -> None:
         lock_down(setup, stdin_fd)
     except BaseException as error:
         number = getattr(error, "errno", None) or 0
-        text = "%d %s" % (number, error)
-        os.write(REPORT_FD, FAILED + text.encode("utf-8", "replace")[:500])
+        text = "%d %s: %s" % (number, setup.step, error)
+        # Until the report pipe is in its place, the zygote's line to the worker is there.
+        pipe = setup.pipes[2] if setup.step == "report" else REPORT_FD
+        os.write(pipe, FAILED + text.encode("utf-8", "replace")[:500])
         os._exit(EXIT_SETUP)
 
 

@@ -6,12 +6,14 @@ Runs in: worker (and tools). The only module that other packages import, besides
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox import cgroup, interpreter, mounts, seccomp, selftest, wire
+from sandbox import cgroup, interpreter, mounts, reduced, seccomp, selftest, wire
 from sandbox.child import PROGRAM_END
 from sandbox.line import Line, Order
 from sandbox.model import (
@@ -45,6 +47,7 @@ START_S = 30.0
 LAY_OUT_S = 30.0
 THREADS_S = 2.0
 """How long a preloaded module may take to end the threads that it started."""
+LAST_WORDS_S = 1.0
 BUNDLES_KEPT = 64
 ZYGOTE_MIB = 64
 """What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
@@ -88,6 +91,7 @@ class Jail:
         self._pidfd = -1
         self._launcher: subprocess.Popen[bytes] | None = None
         self._group: cgroup.Group | None = None
+        self._home = ""
         self._address_space = 0
         self._warm_mib = 0
         self._residents: Residents | None = None
@@ -138,6 +142,7 @@ class Jail:
             line.tell(
                 {
                     "reduced": isolation is Isolation.REDUCED,
+                    "folder": tempfile.gettempdir(),
                     "programs": self.profile.programs,
                     "interpreter": python.executable,
                     "shown": self._shown(python),
@@ -153,6 +158,7 @@ class Jail:
             if isolation is Isolation.REDUCED:
                 program = _filter(self._variant(isolation, int(head["abi"])))
             self.pid = int(head["pid"])
+            self._home = head["ground"]["home"] if head["ground"] else ""
             self._pidfd = os.pidfd_open(self.pid)
             layers = [str(layer) for layer in head["layers"]]
             landlock = any(layer.startswith("landlock") for layer in layers)
@@ -182,6 +188,11 @@ class Jail:
             self._counted = self._group.counters() if self._group else cgroup.Counters()
             self._residents = Residents(line, lambda task: line.fork(self._order(task), b""))
             selftest.run(self.run, isolation, self.layers, self.pid, self.profile.programs)
+        except (OSError, wire.WireError) as error:
+            said = self._last_words()
+            self.close()
+            ours.close()
+            raise SandboxError(said or f"the jail could not be opened: {error}") from error
         except BaseException:
             self.close()
             ours.close()
@@ -211,7 +222,13 @@ class Jail:
             self._pidfd = -1
         if self._launcher is not None:  # of a reduced jail: it sweeps, and clears the folder away
             _reap(self._launcher)
+            if not self.pid:
+                _reap_unknown(self._launcher.pid)
             self._launcher = None
+        if self._home:
+            with contextlib.suppress(OSError):  # then a later start will
+                reduced.clear_away(self._home)
+            self._home = ""
         if self._group is not None:
             self._group.remove()
             self._group = None
@@ -403,6 +420,13 @@ class Jail:
             return Outcome(kind, isolation=layers, detail=detail)
         raise SandboxError(f"the jail is lost: {reason}")
 
+    def _last_words(self) -> str:
+        """What the other side said before it went away, when talking to it failed."""
+        with contextlib.suppress(OSError, wire.WireError, SandboxError):
+            if self._line is not None:
+                return str(self._line.hear(LAST_WORDS_S).get("error", ""))
+        return ""
+
     def _shown(self, python: interpreter.Interpreter) -> list[tuple[str, str, bool]]:
         """(host path, path in the jail, whether to copy it) of what this profile needs to see."""
         here = Path(__file__).parent
@@ -468,6 +492,15 @@ def _filter(variant: seccomp.Variant) -> bytes:
         raise SandboxUnavailable(f"seccomp: libseccomp cannot compile the filter: {error}") from None
 
 
+def sweep() -> None:
+    """Clear away what the jails of dead workers left: control groups, folders, processes.
+
+    For a worker, before it opens its first jail.
+    """
+    cgroup.sweep()
+    reduced.sweep_stale(tempfile.gettempdir(), range(UID_BASE, UID_BASE + UID_SPAN))
+
+
 def _reap(launcher: subprocess.Popen[bytes]) -> None:
     try:
         launcher.wait(5)
@@ -476,9 +509,20 @@ def _reap(launcher: subprocess.Popen[bytes]) -> None:
         launcher.wait()
 
 
+def _reap_unknown(session: int) -> None:
+    """A zygote of which the launcher could not tell: our child, in the launcher's session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(session, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-session, 0)
+
+
 def _launch_error(head: dict[str, Any], isolation: Isolation) -> SandboxError:
     text = str(head.get("error", head))
     if head.get("errno") is not None:
+        if "unshare" in text and head["errno"] in (errno.ENOSPC, errno.EPERM):  # the kernel's words mislead
+            text += " (user namespaces are switched off, or refused to this user)"
         return SandboxUnavailable(
             f'isolation "{isolation.value}" is not to be had: {text}. `warden doctor` says which layer is '
             "missing and what to do"

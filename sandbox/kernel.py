@@ -86,9 +86,11 @@ def _function(name: str, *types: Any) -> Any:
     """A libc function with its argument types; a fresh object each time, so that `syscall` can have many.
 
     Declared once, here: what ctypes would otherwise find out at each call is pages that each child copies.
+    Only syscall() returns a long. The others return an int, the upper half of whose register means nothing:
+    read as a long, their -1 may be 4294967295, which is no failure.
     """
     function = _libc[name]
-    function.restype = _long
+    function.restype = _long if name in ("syscall", "ptrace") else _int
     function.argtypes = types
     return function
 

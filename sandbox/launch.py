@@ -27,13 +27,12 @@ Any failure is one frame {"error": step and reason}; nothing has run then.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,7 +48,6 @@ AMBIENT = (CAP_SETPCAP, CAP_SYS_ADMIN)
 
 SELF_MADE = ("rlimits", "no-new-privs", "seccomp")
 """Layers that each child puts on itself; if one fails, the child never runs."""
-HOME_PREFIX = "warden-jail-"
 
 BOOT = f"import sys; sys.path[0] = {mounts.LIBRARY!r}; from sandbox.zygote import main; main()"
 
@@ -105,7 +103,7 @@ def launch(config: dict[str, Any]) -> None:
     if abi:
         layers.append(f"landlock-{abi}")
     wire.send(CONTROL_FD, {"pid": pid, "layers": layers, "ground": None, "abi": abi})
-    os.close(go_write)
+    os.write(go_write, b"g")
 
 
 def launch_reduced(config: dict[str, Any]) -> None:
@@ -117,7 +115,10 @@ def launch_reduced(config: dict[str, Any]) -> None:
     if not abi:
         raise OSError(errno.EOPNOTSUPP, "no Landlock in this kernel (needed without namespaces)")
     alone = os.geteuid() == 0
-    home = tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{os.getppid()}-")
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        raise OSError(errno.EOPNOTSUPP, "no /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN)")
+    home = reduced.name_home(config["folder"], os.getppid())
+    Path(home).mkdir(mode=0o700)
     try:
         library = Path(home) / mounts.LIBRARY[1:]
         folders, files = [str(library)], []
@@ -133,10 +134,13 @@ def launch_reduced(config: dict[str, Any]) -> None:
             os.setgroups([])
             os.setresgid(config["gid"], config["gid"], config["gid"])
             os.setresuid(config["uid"], config["uid"], config["uid"])
+            if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, f"uid {config['uid']} cannot get at its folder: {home}")
         config["boot"] = BOOT.replace(mounts.LIBRARY, str(library))
         ground = {
             "home": home,
             "alone": alone,
+            "programs": config["programs"],
             "landlock": landlock.rules(
                 abi, folders, files, mounts.devices(config["programs"]), config["programs"]
             ),
@@ -154,11 +158,12 @@ def launch_reduced(config: dict[str, Any]) -> None:
         if alone:
             layers.append("uid")
         wire.send(CONTROL_FD, {"pid": pid, "layers": layers, "ground": ground, "abi": abi})
-        os.close(go_write)
+        os.write(go_write, b"g")
         os.close(CONTROL_FD)
         _keep(pid)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the worker finds it, and what may still be at work in it
+            reduced.remove(home)
 
 
 def _keep(zygote: int) -> None:
@@ -181,10 +186,11 @@ def _in_zygote(go_read: int, go_write: int, become: Callable[[], None], config: 
     """In the process that will be the zygote: never returns."""
     try:
         os.close(go_write)
-        os.read(go_read, 1)  # until the launcher has sent its frame: one speaks at a time
-        become()
+        # Until the launcher has sent its frame: one speaks at a time. If it could not, nobody knows of us.
+        if os.read(go_read, 1):
+            become()
     except BaseException as error:  # the frame is all that is left to say
-        wire.send(CONTROL_FD, {"error": f"starting {config['interpreter']}: {error}"})
+        wire.send(CONTROL_FD, {"error": f"starting {config['interpreter']}: {_where(error)}: {error}"})
     finally:
         os._exit(1)
 
@@ -225,19 +231,33 @@ def _execute(config: dict[str, Any], last_fd: int, home: str) -> None:
 
 def main() -> None:
     """Entry point of the launcher process."""
-    os.setsid()  # Ctrl-C at a terminal is for the worker; how a jail ends is his business
-    frame = wire.receive(CONTROL_FD)
-    if frame is None:
-        return
-    config = frame
     try:
+        os.setsid()  # Ctrl-C at a terminal is for the worker; how a jail ends is his business
+        frame = wire.receive(CONTROL_FD)
+        if frame is None:
+            return
+        config = frame
         if config["reduced"]:
             launch_reduced(config)
         else:
             launch(config)
     except OSError as error:
-        wire.send(CONTROL_FD, {"error": str(error), "errno": error.errno})
+        with contextlib.suppress(OSError):  # a keeper has no line any more; the worker clears up after it
+            wire.send(CONTROL_FD, {"error": f"{_where(error)}: {error}", "errno": error.errno})
         sys.exit(1)
+
+
+def _where(error: BaseException) -> str:
+    """The step that failed: the kernel's own words do not say. The function of ours, and the line."""
+    found = "launcher"
+    trace = error.__traceback__
+    while trace:
+        module = str(trace.tb_frame.f_globals.get("__name__"))
+        if module.startswith("sandbox.") and module not in ("sandbox.kernel", "sandbox.wire"):
+            name = f"{module.partition('.')[2]}.{trace.tb_frame.f_code.co_name}"
+            found = f"{name} (line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ the program's standard input is a sealed file in memory.
 
 from __future__ import annotations
 
+import errno
 import glob
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -29,6 +31,7 @@ from sandbox.model import (
     Outcome,
     OutcomeKind,
     Profile,
+    SandboxError,
     SandboxUnavailable,
     Task,
 )
@@ -187,7 +190,7 @@ class Programs:
         names = tuple(name for name in sorted(sources) if name.endswith(self.language.suffixes or ("",)))
         command = _fill(step.command, main, names, limits)
         task = Task(command=command, bundle=bundle, limits=limits, collect=self.language.artefacts)
-        outcome = self._jail("compile", step, bundle).run(task)
+        outcome = self._ran(self._jail("compile", step, bundle).run(task), "compile", step)
         if outcome.kind is not OutcomeKind.OK:
             raise CompileFailed(outcome, outcome.detail or outcome.kind.value)
         if not outcome.files:
@@ -215,7 +218,21 @@ class Programs:
         bundle = compiled.bundle if not files else Bundle.of({**compiled.bundle.files, **files})
         command = _fill(step.command, compiled.main, tuple(sorted(compiled.bundle.files)), limits) + arguments
         task = Task(command=command, request=stdin, bundle=bundle, limits=limits, collect=collect)
-        return self._jail("run", step, bundle).run(task)
+        return self._ran(self._jail("run", step, bundle).run(task), "run", step)
+
+    def _ran(self, outcome: Outcome, name: str, step: Step) -> Outcome:
+        """The outcome, unless the step's own program could not be executed: that is nobody's source's fault.
+
+        Raises:
+            SandboxUnavailable: it is not in the jail. SandboxError: it could not be executed this time.
+        """
+        own = step.command[0].startswith("/")
+        if not own or outcome.kind is not OutcomeKind.EXIT or outcome.exit_code is not None:
+            return outcome
+        where = f"languages.{self.language.name}.{name}.command: {step.command[0]}"
+        if any(outcome.detail.endswith(os.strerror(code)) for code in (errno.ENOENT, errno.EACCES)):
+            raise SandboxUnavailable(f"{where}: {outcome.detail}; install it, and name its folder in show")
+        raise SandboxError(f"{where}: {outcome.detail}")
 
     def _jail(self, name: str, step: Step, bundle: Bundle | None = None) -> Opened:
         """The jail of a step, with room for the bundle that it is to be given."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import pyseccomp
 
-from sandbox.kernel import OWN_ID
+from sandbox.kernel import OWN_ID, PR_SET_PDEATHSIG
 from sandbox.landlock import ABI_TRUNCATE
 
 # Families in one line each; see syscalls(2). A name unknown to this libseccomp or machine is passed over.
@@ -129,6 +129,12 @@ REDUCED = {
     "openat2": errno.ENOSYS,  # its flags lie in memory
     "tkill": errno.EPERM,
     "setpriority": errno.EPERM,
+    # All that a child starts stays in its process group: killing that is one call, which no fork outruns.
+    "setsid": errno.EPERM,
+    "setpgid": errno.EPERM,
+    # Files that are on their way between sockets are nobody's: their size could not be seen.
+    "sendmsg": errno.EPERM,
+    "sendmmsg": errno.EPERM,
 }
 # Without a pid namespace, a process may signal itself only: not what is the host's, nor what a sweep stopped.
 SIGNALS = ("kill", "tgkill", "rt_sigqueueinfo")
@@ -189,6 +195,8 @@ def program(variant: Variant = Variant()) -> bytes:
     for request in (TIOCSTI, TIOCLINUX):
         _rule(filter_, kill, "ioctl", argument(1, masked, LOW_32, request))
     for option in PR_ALLOWED:
+        if variant.reduced and option == PR_SET_PDEATHSIG:
+            continue  # it is by this that children die with the zygote
         _rule(filter_, allow, "prctl", argument(0, masked, LOW_32, option))
     # Pairs of connected sockets lead nowhere; asyncio and multiprocessing need them. Datagrams could be sent
     # to other addresses than the partner's.
@@ -216,7 +224,8 @@ def program(variant: Variant = Variant()) -> bytes:
         for name, index in (("open", 1), ("openat", 2)):
             for bits in range(8):
                 mode, truncate = bits & O_ACCMODE, O_TRUNC if bits & 4 else 0
-                if mode or not truncate:
+                # Neither reading nor writing (3) asks nothing of Landlock, and does truncate.
+                if mode in (os.O_WRONLY, os.O_RDWR) or not truncate:
                     checked = argument(index, masked, O_ACCMODE | O_TRUNC, mode | truncate)
                     _rule(filter_, allow, name, checked)
 

@@ -60,8 +60,12 @@ STOPPED_BY: Final[dict[str, tuple[str, ...]]] = {
 }
 """Escape -> layers that stop it, "landlock-N" meaning that ABI or a later one. Nothing: it is held always."""
 
-IN_REDUCED: Final[dict[str, tuple[str, ...]]] = {"signal-outside": ("seccomp", "landlock-6")}
-"""What stops it there instead: without namespaces the filter lets a process signal itself only."""
+IN_REDUCED: Final[dict[str, tuple[str, ...]]] = {
+    "signal-outside": ("seccomp", "landlock-6"),
+    "see-dumpable": ("private-root",),
+}
+"""What stops it there instead: without namespaces the filter lets a process signal itself only, and the
+zygote must be able to look at descriptors, to count files that have no name any more."""
 
 NOT_IN_REDUCED: Final = frozenset({"see-dumpable"})
 """There an ordinary user must be able to look at what he sweeps; the filter forbids to attach."""

@@ -29,8 +29,8 @@ MAX_FRAME = 1024 * 1024
 MAX_FDS = 4
 
 FORK = struct.Struct("!cBHHIQqqqqqqqQIIf")
-"""op "F", flags, sizes of entry, of bundle digest, of the command's JSON and of the request; seven rlimits in the order of
-child.RLIMITS; scratch bytes, scratch files; processes; CPU seconds. The three texts follow."""
+"""op "F", flags, sizes of entry, of bundle digest, of the command's JSON and of the request; seven rlimits in
+the order of child.RLIMITS; scratch bytes, scratch files; processes; CPU seconds. The three texts follow."""
 BORN = struct.Struct("!cI")
 END = struct.Struct("!ciddQ?B")
 """op "E", wait status, CPU seconds, wall-clock seconds, peak in KiB, scratch full, why killed (KILLED)."""

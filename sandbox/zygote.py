@@ -145,9 +145,9 @@ class Zygote:
         scratch = -1
         setup = self.setup
         ground = self.reduced
-        if self.kept_scratch >= 0:
-            os.close(self.kept_scratch)
-            self.kept_scratch = -1
+        if self.kept_scratch >= 0:  # nobody came for the files
+            kept, self.kept_scratch = self.kept_scratch, -1
+            self.leave(kept)
         try:
             if flags & wire.COMMAND:
                 if not self.programs:
@@ -246,8 +246,8 @@ class Zygote:
         answered = os.read(read_end, 1)
         os.close(read_end)
         os.waitpid(pid, 0)
-        self.leave(self.kept_scratch)
-        self.kept_scratch = -1
+        kept, self.kept_scratch = self.kept_scratch, -1
+        self.leave(kept)
         if not answered:
             raise OSError(errno.EIO, "the files left by a program cannot be read")
 

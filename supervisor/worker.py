@@ -26,7 +26,7 @@ from typing import Final, assert_never
 from graders.errors import CourseError
 from graders.feedback import Feedback
 from graders.model import Blame, Cause, Judgement, Verdict, Work
-from sandbox import cgroup, seccomp
+from sandbox import jail, seccomp
 from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.backoff import Backoff
 from supervisor.delivery import Outbox
@@ -100,7 +100,7 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
     except (SecretError, Misconfigured, CourseError) as error:
         return _useless(voice, Cause.CONFIG, str(error), EXIT_CONFIG)
     try:
-        cgroup.sweep()
+        jail.sweep()
         bench.open()
         Worker(config, seat, voice, client, bench).run()
     except SandboxUnavailable as error:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from graders.model import Cause, Judgement
+from sandbox import cgroup
 from sandbox.model import SandboxError
 from supervisor.cli.options import config_options
 from supervisor.config import (
@@ -142,7 +143,8 @@ def examine(path: Path, overrides: Sequence[str], *, graders: bool) -> Report:
     report.problems += secret_problems(config)
     report.problems += handler_problems(config)
     if graders:
-        _check_graders(config, report)
+        with cgroup.delegated():  # as `warden run` does
+            _check_graders(config, report)
     return report
 
 

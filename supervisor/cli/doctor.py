@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sandbox import machine, probe
+from sandbox import cgroup, machine, probe
 from sandbox.model import Isolation
 from supervisor import doctor as machines
 from supervisor.cli.options import config_options
@@ -69,6 +69,7 @@ def doctor(
     """
     if reason := refusal():
         raise click.ClickException(reason)
+    context.with_resource(cgroup.delegated())  # as `warden run` does
     named = context.get_parameter_source("config") is not click.core.ParameterSource.DEFAULT
     report = examine(config if named or config.exists() else None, overrides)
     status = exit_status(report.findings, strict)

@@ -31,6 +31,7 @@ from graders.model import Blame, Cause, Judgement, Verdict, Work
 from graders.program import ProgramHandler, Toolchains
 from graders.python import MOST_CHARACTERS, GradelibHandler, profile
 from graders.testcases import list_problems
+from sandbox import cgroup
 from sandbox.jail import Jail
 from sandbox.model import Isolation, Limits, SandboxError, SandboxUnavailable
 from sandbox.program import Language
@@ -605,6 +606,7 @@ def grade(
         language=language,
     )
     signal.signal(signal.SIGTERM, _terminated)
+    context.with_resource(cgroup.delegated())
     done: list[Graded] = []
     try:
         _grade_all(order, files, jobs or os.cpu_count() or 1, Printer(form or "table", details), done)

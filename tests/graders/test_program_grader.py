@@ -130,7 +130,6 @@ def test_a_compiler_bomb_is_the_learners_error(judge: Judge) -> None:
         ("volatile int *p = 0; *p = 1;", Verdict.ERROR, "crashed (signal 11)"),
         ("return 3;", Verdict.ERROR, "exit status 3"),
         ("for(;;) puts(\"again and again\");", Verdict.LIMIT, "printed too much"),
-        ("for(;;) memset(malloc(1 << 20), 1, 1 << 20);", Verdict.MEMORY, "memory limit of 256 MiB"),
     ],
 )  # fmt: skip
 def test_what_a_program_dies_of_is_told(judge: Judge, body: str, verdict: Verdict, said: str) -> None:
@@ -140,6 +139,22 @@ def test_what_a_program_dies_of_is_told(judge: Judge, body: str, verdict: Verdic
     assert found.errors[0].startswith("Test 1: ")
     assert said in found.errors[0]
     assert found.errors[1] == "2 of 3 tests were not run."
+
+
+def test_a_program_that_wants_too_much_memory(judge: Judge) -> None:
+    """With a control group the kernel tells; without one the program gets none, and does as it likes."""
+    text = (
+        "#include <stdlib.h>\n#include <string.h>\n"
+        "int main(void) {\n"
+        "  for (;;) { char *p = malloc(1 << 20); if (!p) return 9; memset(p, 1, 1 << 20); }\n}\n"
+    )
+    found = judge(text, course={"p/tests.toml": "stop = true"})
+    if any("memory" in layer for layer in found.isolation):
+        assert (found.verdict, found.outcome) == (Verdict.MEMORY, OutcomeKind.MEMORY)
+        assert "memory limit of 256 MiB" in found.errors[0]
+    else:
+        assert found.verdict is Verdict.ERROR
+        assert "exit status 9" in found.errors[0]
 
 
 def test_an_exit_status_may_be_ignored(judge: Judge) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from graders.languages import built_in
-from sandbox.model import Limits, Outcome, OutcomeKind, SandboxUnavailable
+from sandbox.jail import Jail
+from sandbox.model import Isolation, Limits, Outcome, OutcomeKind, SandboxUnavailable
 from sandbox.program import Compiled, CompileFailed, Language, Programs, Step, shown
 
 LANGUAGES = built_in()
@@ -44,7 +45,7 @@ SOURCES = {
         b"undeclared",
         "int main(void){volatile int i=0;for(;;)i++;}",
         "#include <stdlib.h>\n#include <string.h>\nint main(void){for(;;){char*p=malloc(1<<20);"
-        "if(p)memset(p,1,1<<20);}}",
+        "if(!p)abort();memset(p,1,1<<20);}}",
         C_FORKS,
     ),
     "cpp": Sources(
@@ -226,6 +227,24 @@ def test_a_fork_bomb_goes_off_in_its_jail(programs: Programs, sources: Sources) 
     assert after.stdout == b"5\n"
 
 
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_every_language_runs_in_a_reduced_jail(name: str) -> None:
+    language = replace(LANGUAGES[name], require=Isolation.REDUCED)
+    if reason := missing(language):
+        pytest.skip(reason)
+
+    def reduced(step: str, jail: Jail) -> Jail:
+        return Jail(jail.profile, jail.slot, jail.part, best=Isolation.REDUCED)
+
+    with Programs(language, slot(24), watch=reduced) as programs:
+        outcome = programs.run(made(programs, SOURCES[name].add), b"2 3\n")
+        assert (outcome.kind, outcome.stdout) == (OutcomeKind.OK, b"5\n"), outcome.stderr
+        assert "landlock" in " ".join(outcome.isolation)
+        assert "mount" not in outcome.isolation
+        loop = programs.run(made(programs, SOURCES[name].loop), limits=tight(programs))
+        assert loop.kind is OutcomeKind.CPU
+
+
 # --- compilers ---
 
 
@@ -304,7 +323,7 @@ def test_a_bomb_for_the_cpp_compiler_is_an_outcome(cpp: Programs, text: str) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/proc/self/environ", "/root/.x"]
+    "path", ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/proc/self/environ", "/var/lib/x"]
 )
 def test_a_compiler_quotes_no_file_of_the_host(c: Programs, path: str) -> None:
     """Errors quote what was included: the jail's own passwd names nobody but the learner."""
@@ -380,6 +399,27 @@ def test_a_compiler_that_leaves_a_process_has_still_ended(tricks: Programs) -> N
 
 
 # --- running ---
+
+
+def test_a_language_whose_program_is_not_in_the_jail_is_not_the_sources_fault() -> None:
+    run = Step(("/usr/bin/no-such-interpreter", "{source}"))
+    interpreted = Language("nowhere", "main.x", run)
+    compiled = Language("nowhere", "main.x", run, run, ("program",))
+    with (
+        Programs(interpreted, slot(25)) as programs,
+        pytest.raises(SandboxUnavailable, match="no-such"),
+    ):
+        programs.run(programs.compile({"main.x": b""}))
+    with Programs(compiled, slot(25)) as programs, pytest.raises(SandboxUnavailable, match="nowhere"):
+        programs.compile({"main.x": b""})
+
+
+def test_what_a_compiler_left_may_be_no_program(tricks: Programs) -> None:
+    made = tricks.compile({"main.sh": b"echo garbage > program"})
+    language = replace(tricks.language, run=Step(("{bundle}/program",)))
+    with Programs(language, slot(26)) as programs:
+        outcome = programs.run(made)
+    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.EXIT, None)
 
 
 def test_limits_are_the_runs_own(c: Programs) -> None:

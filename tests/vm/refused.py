@@ -48,7 +48,7 @@ def test_check_says_so_before_the_service_is_started() -> None:
     done = warden("check")
     said = done.stdout + done.stderr
     assert done.returncode != 0, said
-    assert "user namespace" in said, said
+    assert "user namespace" in said and "warden doctor" in said, said
     assert "Traceback" not in said, said
 
 
