@@ -153,7 +153,10 @@ class Line:
             left = deadline - time.monotonic()
             if left <= 0 or not self._poll.poll(left * 1000 + 1):
                 raise SandboxError("no answer in time")
-            piece, came = wire.receive_with(self.socket, size - len(data))
+            try:
+                piece, came = wire.receive_with(self.socket, size - len(data))
+            except ConnectionResetError:  # with something unread
+                piece, came = b"", []
             fds += came
             if not piece:
                 raise SandboxError("the zygote died")
