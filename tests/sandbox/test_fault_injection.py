@@ -426,7 +426,7 @@ FAILING: list[Callable[[], object]] = [
     lambda: kernel.umount(b"/no/such/folder"),
     lambda: kernel.pivot_root(b"/no/such/folder", b"/"),
     lambda: kernel.mount_setattr(b"/no/such/folder", kernel.MOUNT_ATTR_RDONLY),
-    lambda: kernel.detached_tmpfs(b"65536", b"8"),
+    lambda: kernel.detached_tmpfs(b"nonsense", b"8"),
     lambda: kernel.attach_mount(-1, b"/no/such/folder"),
     lambda: kernel.pidfd_open(-1),
     lambda: kernel.prctl(-1),
