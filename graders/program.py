@@ -340,7 +340,7 @@ def _not_compiled(failed: CompileFailed, limits: Limits) -> Judgement:
         case OutcomeKind.OUTPUT:
             text = f"Your program could not be compiled.\n{said}"
         case _:
-            text = words(outcome, limits).replace("Your program was", "The compiler was") or failed.reason
+            text = words(outcome, limits).replace("Your program", "The compiler") or failed.reason
             text = f"Your program could not be compiled. {text}\n{said}"
     return Judgement(
         Verdict.ERROR,

@@ -133,9 +133,11 @@ def launch_reduced(config: dict[str, Any]) -> None:
             _give(Path(home), config["uid"], config["gid"])
             os.setgroups([])
             os.setresgid(config["gid"], config["gid"], config["gid"])
-            os.setresuid(config["uid"], config["uid"], config["uid"])
+            os.setresuid(config["uid"], config["uid"], 0)
             if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+                os.setresuid(0, 0, 0)  # to remove it
                 raise OSError(errno.EACCES, f"uid {config['uid']} cannot get at its folder: {home}")
+            os.setresuid(config["uid"], config["uid"], config["uid"])
         config["boot"] = BOOT.replace(mounts.LIBRARY, str(library))
         ground = {
             "home": home,

@@ -257,9 +257,10 @@ class Look:
         started = time.monotonic()
         if started < self.next_at:
             return ""
+        spent_s = -time.process_time()
         found = self._trouble()
-        now = time.monotonic()
-        self.next_at = now + min((now - started) * LOOK_SHARE, 10 * LOOK_S)
+        spent_s += time.process_time()
+        self.next_at = started + min(spent_s * LOOK_SHARE, 10 * LOOK_S)
         return found
 
     def _trouble(self) -> str:
