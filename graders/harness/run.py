@@ -300,7 +300,9 @@ def _before_exec(event: str, args: Tuple[Any, ...]) -> None:
     if _fenced and event in _UNFIT:
         if event == "exec":
             name = getattr(args[0], "co_filename", "")
-            if name.startswith("<frozen ") or (name.startswith("/") and not name.startswith(child.place.scratch)):
+            if name.startswith("<frozen ") or (
+                name.startswith("/") and not name.startswith(child.place.scratch)
+            ):
                 return
         child.retire()
 
