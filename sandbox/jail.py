@@ -49,6 +49,8 @@ THREADS_S = 2.0
 """How long a preloaded module may take to end the threads that it started."""
 LAST_WORDS_S = 1.0
 BUNDLES_KEPT = 64
+BUNDLES_KEPT_BYTES = 32 * 1024 * 1024
+"""Bundles lie in the jail's memory; what ZYGOTE_MIB leaves to them."""
 ZYGOTE_MIB = 64
 """What a jail's control group may hold besides the task's memory: the zygote, page tables, kernel memory."""
 PLAIN_MIB = 12
@@ -95,7 +97,7 @@ class Jail:
         self._address_space = 0
         self._warm_mib = 0
         self._residents: Residents | None = None
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, int] = OrderedDict()  # digest -> bytes, the least recently used first
         self._counted = cgroup.Counters()
 
     def __enter__(self) -> Self:
@@ -312,9 +314,12 @@ class Jail:
         """Have the zygote lay out the bundle unless it has it, and delete the least recently used ones."""
         if bundle is None:
             return
+        size = sum(map(len, bundle.files.values()))
         if bundle.digest not in self._known:
             gone = []
-            while len(self._known) >= BUNDLES_KEPT:
+            while self._known and (
+                len(self._known) >= BUNDLES_KEPT or sum(self._known.values()) + size > BUNDLES_KEPT_BYTES
+            ):
                 gone.append(self._known.popitem(last=False)[0])
             for digest in gone:
                 residents.forget(digest)
@@ -330,7 +335,7 @@ class Jail:
             head = line.hear(LAY_OUT_S)
             if "error" in head:
                 raise SandboxError(str(head["error"]))
-        self._known[bundle.digest] = None
+        self._known[bundle.digest] = size
         self._known.move_to_end(bundle.digest)
 
     def _collect(self, line: Line, task: Task) -> Mapping[str, bytes] | None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
-from sandbox.jail import BUNDLES_KEPT, Jail
+from sandbox.jail import Jail
 from sandbox.model import (
     Bundle,
     Isolation,
@@ -48,9 +48,6 @@ COMPILE_LIMITS = Limits(
     open_files=256,
 )
 RUN_LIMITS = Limits(wall_s=8.0, cpu_s=2.0, memory_mib=256, output_kib=1024, processes=32, open_files=64)
-
-KEPT_BYTES = 32 << 20
-"""Inputs that a jail keeps, for they count as its memory; with more it is opened anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +145,6 @@ class Programs:
         self._part = part
         self._watch = watch
         self._jails: dict[str, Opened] = {}
-        self._kept: dict[str, dict[str, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -172,7 +168,6 @@ class Programs:
         for jail in self._jails.values():
             jail.close()
         self._jails.clear()
-        self._kept.clear()
 
     def compile(self, sources: Mapping[str, bytes], main: str = "", limits: Limits | None = None) -> Compiled:
         """Make `sources` (relative paths to contents) runnable. `main` defaults to the language's own name.
@@ -190,7 +185,7 @@ class Programs:
         names = tuple(name for name in sorted(sources) if name.endswith(self.language.suffixes or ("",)))
         command = _fill(step.command, main, names, limits)
         task = Task(command=command, bundle=bundle, limits=limits, collect=self.language.artefacts)
-        outcome = self._ran(self._jail("compile", step, bundle).run(task), "compile", step)
+        outcome = self._ran(self._jail("compile", step).run(task), "compile", step)
         if outcome.kind is not OutcomeKind.OK:
             raise CompileFailed(outcome, outcome.detail or outcome.kind.value)
         if not outcome.files:
@@ -218,7 +213,7 @@ class Programs:
         bundle = compiled.bundle if not files else Bundle.of({**compiled.bundle.files, **files})
         command = _fill(step.command, compiled.main, tuple(sorted(compiled.bundle.files)), limits) + arguments
         task = Task(command=command, request=stdin, bundle=bundle, limits=limits, collect=collect)
-        return self._ran(self._jail("run", step, bundle).run(task), "run", step)
+        return self._ran(self._jail("run", step).run(task), "run", step)
 
     def _ran(self, outcome: Outcome, name: str, step: Step) -> Outcome:
         """The outcome, unless the step's own program could not be executed: that is nobody's source's fault.
@@ -234,8 +229,7 @@ class Programs:
             raise SandboxUnavailable(f"{where}: {outcome.detail}; install it, and name its folder in show")
         raise SandboxError(f"{where}: {outcome.detail}")
 
-    def _jail(self, name: str, step: Step, bundle: Bundle | None = None) -> Opened:
-        """The jail of a step, with room for the bundle that it is to be given."""
+    def _jail(self, name: str, step: Step) -> Opened:
         jail = self._jails.get(name)
         if jail is None:
             profile = Profile(
@@ -248,16 +242,6 @@ class Programs:
             # Two jails of one slot at the same time: they need different control groups.
             jail = self._watch(name, Jail(profile, self.slot, part=f"{self._part}{name}"))
             self._jails[name] = jail
-        if bundle is not None:
-            kept = self._kept.setdefault(name, {})
-            if bundle.digest not in kept:
-                size = sum(map(len, bundle.files.values()))
-                if kept and sum(kept.values()) + size > KEPT_BYTES:
-                    jail.close()
-                    kept.clear()
-                elif len(kept) >= BUNDLES_KEPT:  # the jail forgets, too
-                    kept.pop(next(iter(kept)))
-                kept[bundle.digest] = size
         return jail
 
 
