@@ -153,12 +153,12 @@ class Jail:
                 }
             )
             if isolation is Isolation.FULL:
-                program = _filter(self._variant(isolation, 0))  # takes as long as the launcher: meanwhile
+                filters = _filters(self._variant(isolation, 0))  # takes as long as the launcher: meanwhile
             head = line.hear(START_S)
             if "pid" not in head:
                 raise _launch_error(head, isolation)
             if isolation is Isolation.REDUCED:
-                program = _filter(self._variant(isolation, int(head["abi"])))
+                filters = _filters(self._variant(isolation, int(head["abi"])))
             self.pid = int(head["pid"])
             self._home = head["ground"]["home"] if head["ground"] else ""
             self._pidfd = os.pidfd_open(self.pid)
@@ -175,9 +175,9 @@ class Jail:
                 "programs": self.profile.programs,
                 "environment": dict(self.profile.environment),
                 "ground": head["ground"],
-                "filter_bytes": len(program),
+                "filters": [len(one) for one in filters],
             }
-            line.tell(start, [program])
+            line.tell(start, filters)
             head = line.hear(START_S)
             if "ready" not in head:
                 raise SandboxError(str(head.get("error", head)))
@@ -490,9 +490,9 @@ def _facts_of_program(facts: Facts, report: bytes | None, peak: int) -> tuple[Fa
     ), peak_kib * 1024
 
 
-def _filter(variant: seccomp.Variant) -> bytes:
+def _filters(variant: seccomp.Variant) -> tuple[bytes, ...]:
     try:
-        return seccomp.program(variant)
+        return seccomp.programs(variant)
     except OSError as error:
         raise SandboxUnavailable(f"seccomp: libseccomp cannot compile the filter: {error}") from None
 

@@ -156,25 +156,71 @@ class Variant:
     abi: int = 0
 
 
+# What the zygote and the lock-down itself must call. Attaching a filter takes the kernel longer the larger it
+# is, so the zygote wears one that leaves these open, and each child only adds one that takes them away.
+SET_UP = (
+    *("setns", "unshare", "mount", "umount2", "move_mount", "fsopen", "fsconfig", "fsmount", "capset"),
+    *("setrlimit", "memfd_create", "landlock_restrict_self"),
+)
+PR_SET_UP = (4, 22)  # PR_SET_DUMPABLE, PR_SET_SECCOMP
+
+
+def programs(variant: Variant = Variant()) -> tuple[bytes, ...]:
+    """The filters of a jail: the zygote's own, which its children inherit, and the one that each child adds.
+
+    Together they answer each call as `program` does alone; a reduced jail has that one, for children only.
+
+    Raises:
+        OSError: libseccomp is missing or could not compile it.
+    """
+    if variant.reduced:
+        return (program(variant),)
+    return program(variant, set_up=True), _rest(variant)
+
+
 @functools.cache
-def program(variant: Variant = Variant()) -> bytes:
+def _rest(variant: Variant) -> bytes:
+    """What a child adds to the zygote's filter: the set-up's calls are answered as by `program`."""
+    filter_ = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    filter_.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    refused, _ = _tables(variant)
+    for name in SET_UP:
+        if name in DEADLY:
+            _rule(filter_, pyseccomp.KILL_PROCESS, name)
+        elif name not in ALLOWED:
+            _rule(filter_, pyseccomp.ERRNO(refused.get(name, errno.ENOSYS)), name)
+    unknown = pyseccomp.ERRNO(errno.ENOSYS)
+    for option in PR_SET_UP:
+        _rule(filter_, unknown, "prctl", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, LOW_32, option))
+    _rule(filter_, unknown, "prlimit64", pyseccomp.Arg(2, pyseccomp.NE, 0))
+    return _exported(filter_)
+
+
+@functools.cache
+def program(variant: Variant = Variant(), set_up: bool = False) -> bytes:
     """The compiled filter: an array of struct sock_filter for this machine.
+
+    `set_up`: with the calls left open that a zygote needs.
 
     Raises:
         OSError: libseccomp is missing or could not compile it.
     """
     kill = pyseccomp.KILL_PROCESS
     allow = pyseccomp.ALLOW
+    opened = SET_UP if set_up else ()
     filter_ = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
     filter_.set_attr(pyseccomp.Attr.ACT_BADARCH, kill)
     filter_.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
     refused, special = _tables(variant)
-    for name in ALLOWED:
-        if name not in refused and name not in special:
+    for name in dict.fromkeys((*ALLOWED, *opened)):
+        if name in opened or (name not in refused and name not in special):
             _rule(filter_, allow, name)
     for name in DEADLY:
-        _rule(filter_, kill, name)
+        if name not in opened:
+            _rule(filter_, kill, name)
     for name, number in refused.items():
+        if name in opened:
+            continue
         if number != errno.ENOSYS:  # the default answer; libseccomp refuses rules that say the same
             _rule(filter_, pyseccomp.ERRNO(number), name)
 
@@ -194,7 +240,7 @@ def program(variant: Variant = Variant()) -> bytes:
         _rule(filter_, allow, "ioctl", argument(1, masked, LOW_32, request))
     for request in (TIOCSTI, TIOCLINUX):
         _rule(filter_, kill, "ioctl", argument(1, masked, LOW_32, request))
-    for option in PR_ALLOWED:
+    for option in (*PR_ALLOWED, *(PR_SET_UP if set_up else ())):
         if variant.reduced and option == PR_SET_PDEATHSIG:
             continue  # it is by this that children die with the zygote
         _rule(filter_, allow, "prctl", argument(0, masked, LOW_32, option))
@@ -212,7 +258,9 @@ def program(variant: Variant = Variant()) -> bytes:
     for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1033, 1034):
         _rule(filter_, allow, "fcntl", argument(1, masked, LOW_32, command))
     # prlimit64 may read, for this process (0) only: the second structure pointer is the new limit.
-    _rule(filter_, allow, "prlimit64", argument(0, equal, 0), argument(2, equal, 0))
+    # (For the set-up it may be there.)
+    limits = () if set_up else (argument(2, equal, 0),)
+    _rule(filter_, allow, "prlimit64", argument(0, equal, 0), *limits)
     if "mmap" in special:
         for bits in (0, 0x01, 0x20):
             _rule(filter_, allow, "mmap", argument(3, masked, MAP_SHARED_ANONYMOUS, bits))
@@ -229,6 +277,10 @@ def program(variant: Variant = Variant()) -> bytes:
                     checked = argument(index, masked, O_ACCMODE | O_TRUNC, mode | truncate)
                     _rule(filter_, allow, name, checked)
 
+    return _exported(filter_)
+
+
+def _exported(filter_: pyseccomp.SyscallFilter) -> bytes:
     with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:
         filter_.export_bpf(file)
         file.seek(0)

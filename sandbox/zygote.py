@@ -357,7 +357,8 @@ def live() -> None:
     if not data:
         return
     config = wire.decode(wire.read(CONTROL_FD, wire.size_of(data)))
-    program = wire.content(fds[0], config["filter_bytes"])
+    own = config["filters"][:-1]  # the last is what each child adds
+    programs = wire.content(fds[0], sum(config["filters"]))
     os.close(fds[0])
     try:
         if config["ground"]:
@@ -373,8 +374,11 @@ def live() -> None:
             kernel.prctl(kernel.PR_SET_SECUREBITS, kernel.SECUREBITS_LOCKED)
         for which, value in child.FIXED_LIMITS:
             resource.setrlimit(which, (value, value))  # for all children: they inherit them
-        zygote = Zygote(config, program, line)
+        zygote = Zygote(config, programs[sum(own) :], line)
         zygote.preload(config["preload"])
+        if own:
+            kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+            kernel.SeccompFilter(programs[: sum(own)]).install()
     except BaseException as error:
         import traceback
 
