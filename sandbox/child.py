@@ -167,10 +167,13 @@ def lock_down(setup: Setup, stdin_fd: int) -> None:
     os.setpgid(0, 0)
 
     setup.step = "namespaces"
-    if setup.ground is None:
-        # namespaces: mounts of its own (the pid namespace came with the fork). Net, IPC and UTS are the
-        # jail's: they are empty, and the filter refuses every call that could leave something in them for the
-        # next child.
+    if setup.ground is not None:
+        setup.ground.enter()
+        place.bundle = setup.bundle
+    elif setup.resident:
+        # namespaces: mounts of its own (the pid namespace came with the fork). Other children find theirs
+        # in place, in the jail's mount namespace. Net, IPC and UTS are the jail's: they are empty, and the
+        # filter refuses every call that could leave something in them for the next child.
         kernel.unshare(kernel.CLONE_NEWNS)
 
         setup.step = "scratch"
@@ -179,10 +182,7 @@ def lock_down(setup: Setup, stdin_fd: int) -> None:
         kernel.attach_mount(setup.scratch_fd, SCRATCH_BYTES)
         kernel.mount(setup.bundle.encode(), BUNDLE_BYTES, None, kernel.MS_BIND)
         kernel.mount(None, BUNDLE_BYTES, None, READ_ONLY)
-    else:
-        setup.ground.enter()
-        place.bundle = setup.bundle
-        setup.step = "scratch"
+    setup.step = "scratch"
     os.chdir(place.scratch)
 
     setup.step = "rlimits"

@@ -63,6 +63,9 @@ class Zygote:
         self.environment = dict(os.environ, **config["environment"])
         self.entries: dict[str, Callable[[bytes], bytes]] = {}
         self.kept_scratch = -1  # of the last child, if files shall be collected from it
+        self.shown = ""  # the bundle that covers the folder of all bundles
+        self.fresh: tuple[int, bytes, bytes] | None = None  # a scratch in its place: descriptor, bytes, files
+        self.apart = False  # whether the next fork goes to a new pid namespace
         os.mkdir(os.path.join(child.place.bundles, child.NO_BUNDLE), 0o755)
         self.setup = setup = child.Setup()
         setup.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -91,6 +94,51 @@ class Zygote:
             else:
                 kernel.umount(child.SCRATCH_BYTES, kernel.MNT_DETACH)
 
+    # -- the stage ---------------------------------------------------
+    # What a learner's child finds is put in place here, by one who has the right to mount; the child has none
+    # that it must give up, and needs no mount namespace of its own, whose end costs more than its seccomp.
+
+    def set_stage(self, bundle: str, size: bytes, files: bytes) -> int:
+        """This bundle alone in view, an empty scratch, a pid namespace that nobody has been in.
+
+        The scratch's descriptor.
+        """
+        if self.shown != bundle:
+            self.uncover()
+            top = (child.BUNDLE + "/" + bundle).encode()
+            kernel.mount(top, child.BUNDLE_BYTES, None, kernel.MS_BIND)
+            self.shown = bundle
+            kernel.mount(None, child.BUNDLE_BYTES, None, child.READ_ONLY)
+        if self.fresh is None or self.fresh[1:] != (size, files):
+            self.clear_scratch()
+            scratch = kernel.detached_tmpfs(size, files)
+            self.fresh = (scratch, size, files)
+            kernel.attach_mount(scratch, child.SCRATCH_BYTES)
+        if not self.apart:
+            self.come_home()
+            kernel.unshare(kernel.CLONE_NEWPID)
+            self.apart = True
+        return self.fresh[0]
+
+    def uncover(self) -> None:
+        """All bundles in view again."""
+        if self.shown:
+            kernel.umount(child.BUNDLE_BYTES, kernel.MNT_DETACH)
+            self.shown = ""
+
+    def clear_scratch(self) -> None:
+        """Take away the one that is in place."""
+        if self.fresh:
+            scratch, self.fresh = self.fresh[0], None
+            os.close(scratch)
+            kernel.umount(child.SCRATCH_BYTES, kernel.MNT_DETACH)
+
+    def come_home(self) -> None:
+        """Fork into our own pid namespace again. (Without this a second unshare is EINVAL, and a fork into
+        the namespace of a child that is dead ENOMEM.)"""
+        kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
+        self.apart = False
+
     # -- bundles -----------------------------------------------------
 
     def lay_out(self, digest: str, names: list[str], sizes: list[int], contents: int) -> None:
@@ -105,7 +153,8 @@ class Zygote:
             if not os.path.normpath(os.path.join(top, name)).startswith(top + "/"):
                 raise OSError(errno.EINVAL, "a bundle's file lies outside of it: " + name)
         if not self.reduced:
-            kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
+            self.uncover()
+            self.come_home()
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -124,6 +173,8 @@ class Zygote:
     def forget(self, digest: str) -> None:
         import shutil
 
+        if not self.reduced:
+            self.uncover()
         shutil.rmtree(os.path.join(child.place.bundles, digest), ignore_errors=True)
 
     # -- a task ------------------------------------------------------
@@ -156,21 +207,24 @@ class Zygote:
             else:
                 entry = self.entry(entry_name)
             setup.limits = record[6:13]
-            if ground:
-                scratch = ground.open_scratch()
-                setup.limits = ground.with_others(setup.limits)
-            else:
-                scratch = kernel.detached_tmpfs(b"%d" % record[13], b"%d" % record[14])
-            setup.scratch_fd = scratch
-            setup.bundle = os.path.join(child.place.bundles, bundle or child.NO_BUNDLE)
             setup.pipes = fds
             setup.request_bytes = record[5]
-            setup.resident = bool(flags & wire.RESIDENT)
-            if not ground:
-                # "pid_for_children" still points at the namespace of the last child, which is dead: come
-                # home, then ask for a new one. (A second unshare without this is EINVAL.)
-                kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
+            setup.resident = resident = bool(flags & wire.RESIDENT)
+            size, files = b"%d" % record[13], b"%d" % record[14]
+            if ground:
+                setup.scratch_fd = scratch = ground.open_scratch()
+                setup.limits = ground.with_others(setup.limits)
+            elif resident:
+                # It stays while others come and go, so it mounts for itself; and it shall hold on to nothing.
+                self.uncover()
+                self.clear_scratch()
+                setup.scratch_fd = scratch = kernel.detached_tmpfs(size, files)
+                self.come_home()
                 kernel.unshare(kernel.CLONE_NEWPID)
+            else:
+                scratch = self.set_stage(bundle or child.NO_BUNDLE, size, files)
+            setup.bundle = os.path.join(child.place.bundles, bundle or child.NO_BUNDLE)
+            self.apart = False
             started = time.monotonic()
             pid = os.fork()
             if pid == 0:
@@ -179,28 +233,32 @@ class Zygote:
                 child.execute(command, self.environment, record[16], setup)
             pidfd = kernel.pidfd_open(pid)
             try:
-                given = [pidfd, scratch] if setup.resident else [pidfd]
+                given = [pidfd, scratch] if resident else [pidfd]
                 wire.send_with(self.line, wire.BORN.pack(b"B", pid), given)
                 for fd in fds:
                     os.close(fd)
                 fds.clear()
-                if not setup.resident:
-                    if ground:
-                        limits = {"scratch_bytes": record[13], "scratch_files": record[14]}
-                        why = ground.wait(pid, pidfd, dict(limits, processes=record[15]))
-                        self.reap(pid, started, why, ground.is_full(limits))
-                    else:
-                        self.reap(pid, started, 0, scratch)
+                if ground:
+                    limits = {"scratch_bytes": record[13], "scratch_files": record[14]}
+                    why = ground.wait(pid, pidfd, dict(limits, processes=record[15]))
+                    self.reap(pid, started, why, ground.is_full(limits))
+                elif not resident:
+                    self.reap(pid, started, 0, scratch)
             finally:
                 os.close(pidfd)
         finally:
             for fd in fds:
                 os.close(fd)
             if scratch >= 0:
+                if self.fresh and self.fresh[0] == scratch:  # it has had its child
+                    self.fresh = None
+                    kernel.umount(child.SCRATCH_BYTES, kernel.MNT_DETACH)
                 if flags & wire.COLLECT:
                     self.kept_scratch = scratch
                 else:
                     self.leave(scratch)
+        if not ground and not resident:
+            self.set_stage(self.shown, size, files)  # for the next one, while nobody waits
 
     def reap(self, pid: int, started: float, why: int, full: bool | int) -> None:
         """Wait for its death, and tell of it. `full` is a fact, or the descriptor of the scratch to ask."""
@@ -226,7 +284,7 @@ class Zygote:
         """
         read_end, write_end = os.pipe()
         if not self.reduced:
-            kernel.setns(PIDNS_FD, kernel.CLONE_NEWPID)
+            self.come_home()
         pid = os.fork()
         if pid == 0:
             try:
