@@ -194,8 +194,8 @@ class Zygote:
             finally:
                 os.close(pidfd)
         finally:
-            for fd in fds:
-                os.close(fd)
+            while fds:
+                os.close(fds.pop())
             if scratch >= 0:
                 if flags & wire.COLLECT:
                     self.kept_scratch = scratch
