@@ -247,8 +247,8 @@ class Zygote:
             finally:
                 os.close(pidfd)
         finally:
-            for fd in fds:
-                os.close(fd)
+            while fds:
+                os.close(fds.pop())
             if scratch >= 0:
                 if self.fresh and self.fresh[0] == scratch:  # it has had its child
                     self.fresh = None

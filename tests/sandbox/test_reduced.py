@@ -382,7 +382,7 @@ def test_whatever_is_in_the_scratch_is_removed_and_nothing_else(
     for _ in range(2):
         outcome = execute(python_jail, f"import os\nHOST = {told!r}\n{LITTER[name]}\nresult = 7")
         assert outcome.report == b"7", outcome
-        assert not os.path.lexists(scratch)
+        assert wait_until(lambda: not os.path.lexists(scratch))
     assert file.read_text() == "untouched" and os.listdir(host) == ["file"]
 
 
@@ -486,6 +486,7 @@ def test_too_many_processes_are_noticed_though_others_of_the_user_have_room(prog
 
 WORKER = """
 import sys, tempfile
+from dataclasses import replace
 tempfile.tempdir = sys.argv[1]
 from sandbox.jail import Jail
 from sandbox.model import *
@@ -494,8 +495,8 @@ profile = Profile(programs=True, show=(sys.argv[2],), require=Isolation.REDUCED)
 jail = Jail(profile, int(sys.argv[4]), best=Isolation.REDUCED)
 jail.open()
 # Many are wanted for as long as it takes to kill somebody: they shall not be too many.
-numbers = jail._numbers
-jail._numbers = lambda limits: dict(numbers(limits), processes=100000)
+order = jail._order
+jail._order = lambda task: replace(order(task), processes=100000)
 print(jail.pid, jail._launcher.pid, jail._home, flush=True)
 try:
     jail.run(Task(command=(sys.argv[2] + "/restless", sys.argv[3]), limits=limits))

@@ -35,6 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for module in modules:
         if hasattr(module, "OVER_S"):
             module.OVER_S *= PATIENCE
+        if hasattr(module, "header"):
             module.header = _patient(module.header)
     for item in items:
         timeout = item.get_closest_marker("timeout")

@@ -1,6 +1,7 @@
 # attack: every prctl that could give it something: memory maps, filters, capabilities, dumps, tracers, orphans
 # expect: ok
 # report: []
+# report-reduced: ['dumpable']
 import ctypes
 
 libc = ctypes.CDLL(None)

@@ -1,6 +1,7 @@
 # attack: asks prctl for addresses, auxiliary vector, tracers and the right to be traced
 # expect: ok
 # report: []
+# report-reduced: ['dumpable']
 import ctypes
 
 libc = ctypes.CDLL(None, use_errno=True)
