@@ -280,6 +280,12 @@ def program(variant: Variant = Variant(), set_up: bool = False) -> bytes:
     return _exported(filter_)
 
 
+def forget() -> None:
+    """Compile anew when next asked: for tests that change the tables."""
+    program.cache_clear()
+    _rest.cache_clear()
+
+
 def _exported(filter_: pyseccomp.SyscallFilter) -> bytes:
     with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:
         filter_.export_bpf(file)

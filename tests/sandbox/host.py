@@ -17,6 +17,7 @@ from typing import Self
 import psutil
 
 from sandbox.jail import Jail
+from sandbox.model import BUNDLE, SCRATCH
 
 WRITABLE = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/")
 
@@ -185,11 +186,18 @@ def _descriptors() -> list[str]:
 
 
 def _jail_mounts(pid: int) -> list[str]:
-    """Mounts that later children inherit. To be seen by root only: the zygote is not ours to trace."""
+    """Mounts that later children find. To be seen by root only: the zygote is not ours to trace.
+
+    Of the scratch and the bundle, which the zygote changes from task to task, only whether they pile up.
+    """
     try:
-        return Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
     except PermissionError:
         return []
+    most = {SCRATCH: 1, BUNDLE: 2}
+    points = [line.split()[4] for line in lines]
+    others = [line for line in lines if line.split()[4] not in most]
+    return others + [f"too many on {point}" for point, count in most.items() if points.count(point) > count]
 
 
 def _groups(jail: Jail) -> list[str]:

@@ -37,10 +37,10 @@ def opened_and_tested(jail: Jail) -> None:
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """For changing the filter's tables: it is compiled anew before and after."""
-    seccomp.program.cache_clear()
+    seccomp.forget()
     yield monkeypatch
     monkeypatch.undo()
-    seccomp.program.cache_clear()
+    seccomp.forget()
 
 
 # -- a sound jail ----------------------------------------------------------------------------------------
