@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from graders import Grader
@@ -10,5 +11,5 @@ from graders import Grader
 class Noop(Grader):
     """Everything is right."""
 
-    def grade(self, grader_path: str, grader_config: Any, student_response: str) -> dict[str, Any]:
+    def grade(self, grader_path: Path, grader_config: Any, student_response: str) -> dict[str, Any]:
         return {"correct": True, "score": 1, "tests": [], "errors": []}
