@@ -4,6 +4,7 @@
 #   deploy/vm/test-vm.sh [part ...]       parts: see tests/vm/guest.py; all of them by default
 #
 # COMMIT=name     test that commit instead of the files as they lie here
+# ONLY=word,...   of each part, only the tests with one of these in their names
 # RECORD=1        write the result into docs/test-vm.md
 # DEADLINE_S=N    the machine is switched off after so long (default 10800: emulated, it is slow)
 # ACCEL=kvm|tcg   how to run it; by default KVM where it works, else emulation
@@ -45,7 +46,7 @@ rm -rf "$staged"
 
 # -- the machine --------------------------------------------------------------------------------------------------
 boot() {  # accelerator, processor
-    local words="vm.what=$what vm.patience=$([ "$1" = kvm ] && echo 1 || echo "${PATIENCE:-8}") vm.parts=$parts"
+    local words="vm.what=$what vm.patience=$([ "$1" = kvm ] && echo 1 || echo "${PATIENCE:-8}") vm.parts=$parts vm.only=${ONLY:-}"
     : > "$console"; : > "$results"
     timeout --foreground --signal=KILL "$deadline_s" qemu-system-x86_64 -accel "$1" -cpu "$2" -m 3072 -smp 2 -nodefaults -no-reboot -display none -monitor none \
         -nic none -serial "file:$console" -serial "file:$results" \

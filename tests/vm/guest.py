@@ -5,7 +5,8 @@ progress, "-- " is the result; the last of these is "-- verdict: passed" or "fai
 
 Each part is one pytest run in a transient service, as systemd starts the real one: a group of its own,
 delegated or not, as root or as an ordinary user. The host says on the kernel's command line which parts
-(vm.parts=a,b; all by default), with how much patience (vm.patience=8), and what is tested (vm.what).
+(vm.parts=a,b; all by default), which tests of them (vm.only=word,word), with how much patience
+(vm.patience=8), and what is tested (vm.what).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Part:
 
     name: str
     arguments: tuple[str, ...]
+    only: str = ""  # of these tests, as for pytest -k
     user: str = USER
     delegated: bool = True
     properties: tuple[str, ...] = ()  # of the transient service
@@ -71,7 +73,7 @@ def parts() -> list[Part]:
     """All of them, in the order in which they run: the short ones first."""
     found = [
         Part("delegated", ("tests/vm/delegated.py",)),
-        Part("delegated-root", ("tests/vm/delegated.py", "-k", "not course"), user="root"),
+        Part("delegated-root", ("tests/vm/delegated.py",), "not course", user="root"),
         Part("unit", ("tests/vm/unit.py",), user="root"),
         Part("slice", ("tests/vm/crowded.py",), properties=("MemoryMax=400M",)),
         Part("not-delegated", ("tests/vm/undelegated.py",), delegated=False),
@@ -81,12 +83,12 @@ def parts() -> list[Part]:
     if "REDUCED" in model.Isolation.__members__:
         found += [
             Part("reduced", ("tests/vm/reduced.py",), sysctls={NO_USERNS: 0}),
-            Part("sandbox-reduced", ("tests/sandbox", "-k", "reduced"), sysctls={NO_USERNS: 0}),
+            Part("sandbox-reduced", ("tests/sandbox",), "reduced", sysctls={NO_USERNS: 0}),
         ]
     return [
         *found,
         Part("sandbox-root", ("tests/sandbox",), user="root"),
-        Part("sandbox-user", ("tests/sandbox", "-k", "not reduced")),
+        Part("sandbox-user", ("tests/sandbox",), "not reduced"),
     ]
 
 
@@ -137,8 +139,13 @@ def command(part: Part) -> list[str]:
             "-p",
             "tests.vm.plugin",
         ),
-        *("-p", "no:cacheprovider", "--timeout=300", f"--junitxml={REPORT}", *part.arguments),
+        *("-p", "no:cacheprovider", "--timeout=300", f"--junitxml={REPORT}", *only(part), *part.arguments),
     ]
+
+
+def only(part: Part) -> list[str]:
+    wanted = [f"({one})" for one in (part.only, " or ".join(words().get("vm.only", "").split(","))) if one]
+    return ["-k", " and ".join(wanted)] if wanted else []
 
 
 def facts() -> dict[str, str]:

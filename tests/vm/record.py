@@ -3,6 +3,8 @@
 Runs in: tools (the host's plain Python).
 
     python3 -m tests.vm.record RESULTS DOCUMENT ACCELERATOR
+
+Parts that were not run this time keep their line: each says what was tested, and when.
 """
 
 from __future__ import annotations
@@ -16,20 +18,23 @@ BEGIN, END = "<!-- the last result -->", "<!-- end of the last result -->"
 
 
 def record(document: str, results: str, accelerator: str, day: str) -> str:
-    """The document with its record replaced by the "-- " lines of the results."""
-    lines = [line[3:] for line in results.splitlines() if line.startswith("-- ")]
-    facts = [line for line in lines if not line.startswith(("part ", "verdict"))]
-    parts = [re.match(r"part ([^:]*): (.*)", line) for line in lines if line.startswith("part ")]
-    verdict = next((line for line in lines if line.startswith("verdict")), "verdict: none")
-    block = [BEGIN, "", f"{day}, qemu ({accelerator}); {verdict}.", ""]
-    block += ["| | |", "|---|---|", *(f"| {line.replace(': ', ' | ', 1)} |" for line in facts), ""]
-    block += ["| part | result |", "|---|---|", *(f"| {part[1]} | {part[2]} |" for part in parts if part)]
-    block += ["", END]
+    """The document with its record brought up to date by the "-- " lines of the results."""
     before, _, rest = document.partition(BEGIN)
-    _, found, after = rest.partition(END)
+    old, found, after = rest.partition(END)
     if not found:
         raise SystemExit(f"the document has no line {BEGIN} followed by {END}")
-    return before + "\n".join(block) + after
+    pairs = [line[3:].partition(": ")[::2] for line in results.splitlines() if line.startswith("-- ")]
+    facts = {name: value for name, value in pairs if not name.startswith("part ") and name != "verdict"}
+    tested = facts.pop("tested", "unknown")
+    rows = dict(re.findall(r"^\| `([^`]+)`(.*)$", old, re.MULTILINE))
+    for name, value in pairs:
+        if name.startswith("part "):
+            part, _, where = name.removeprefix("part ").partition(", ")
+            rows[part] = f" | {where} | {value} | {tested}, {day}, {accelerator} |"
+    block = [BEGIN, "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items()), ""]
+    block += ["| part | as whom, where | result | tested, when, how |", "|---|---|---|---|"]
+    block += [f"| `{part}`{row}" for part, row in rows.items()]
+    return before + "\n".join([*block, "", END]) + after
 
 
 def main() -> None:
