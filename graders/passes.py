@@ -1,11 +1,18 @@
 """The four passes as tasks, and their reports, read strictly. A report is bytes from an untrusted process.
 
 Runs in: worker, tools. See graders/harness/run.py for the other side.
+
+Staff code that meets a learner's text (`prepare`, `compare`) may come to a limit, or die, because of that
+text: a regular expression that backtracks without end, a parser that overflows. Whose fault it was is tried
+out in fresh children: the same pass on harmless texts, the empty one and the staff's own. If that fails too,
+it is the course's. If not, the learner's text has a second chance, because the machine, or what an earlier
+text left in a resident, may have been the reason. If it fails again, it is the text. Where nothing fails,
+this costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -19,6 +26,9 @@ from sandbox.model import Limits, Outcome, OutcomeKind, Runner, Task
 
 MOST_TESTS = 1000
 _MOST_TRACE = 20_000
+
+NOT_CHECKED = "Your program is too long or too complicated to be checked."
+NOT_COMPARED = "The output of your program is too long or too complicated to be compared."
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -44,6 +54,7 @@ class _Described(_Strict, frozen=True):
 class _ReferenceReport(_Strict, frozen=True):
     tests: list[_Described]
     outputs: list[str]
+    raised: list[int]
     recipe: list[Step] | None
 
 
@@ -57,9 +68,7 @@ class _CompareReport(_Strict, frozen=True):
     results: list[_CompareOne]
 
 
-class Prepared(_Strict, frozen=True):
-    """What the input checks said and, if they said nothing, the text to run."""
-
+class _PrepareReport(_Strict, frozen=True):
     errors: list[str]
     text: str
 
@@ -75,6 +84,30 @@ class AttemptReport(_Strict, frozen=True):
 
 _T = TypeVar("_T", bound=_Strict)
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the input checks said and, if they said nothing, the text to run. `detail` is for operators."""
+
+    errors: Sequence[str]
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What staff code said of outputs, by test number. `detail` is for operators."""
+
+    results: Mapping[int, Comparison]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """No report, and it is the learner's text. `detail`: the pass, how it ended, and what it works on."""
+
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +149,8 @@ def run_reference(setting: Setting) -> Reference:
             Cause.GRADER_BUG,
         )
     tests = tuple(
-        ExpectedTest(test.short, test.long, output, test.hide, test.custom)
-        for test, output in zip(report.tests, report.outputs, strict=True)
+        ExpectedTest(test.short, test.long, output, test.hide, test.custom, number in report.raised)
+        for number, (test, output) in enumerate(zip(report.tests, report.outputs, strict=True))
     )
     recipe = None if report.recipe is None else tuple(report.recipe)
     return Reference(tests, recipe, outcome.usage.cpu_s, outcome.usage.wall_s)
@@ -125,6 +158,8 @@ def run_reference(setting: Setting) -> Reference:
 
 def run_prepare(setting: Setting, text: str, recipe: Sequence[Step] | None) -> Prepared:
     """Input checks and preprocessors on the learner's text; without a child where a recipe says it all.
+
+    A text that they cannot be done with, though they work on others, is an input error.
 
     Raises:
         PassFailed: a check or a preprocessor does not work.
@@ -134,8 +169,11 @@ def run_prepare(setting: Setting, text: str, recipe: Sequence[Step] | None) -> P
         for step in recipe:
             text = _STEPS[step](text)
         return Prepared([], text)
-    outcome = setting.runner.run(setting.task("prepare", resident=True, text=text))
-    return _staff_report(outcome, Prepared, "prepare", Cause.GRADER_BUG)
+    harmless = {"an empty text": {"text": ""}, "the staff's answer": {"text": setting.problem.answer}}
+    report = _on_learners(setting, "prepare", _PrepareReport, {"text": text}, harmless)
+    if isinstance(report, _Unfit):
+        return Prepared([NOT_CHECKED], "", report.detail)
+    return Prepared(report.errors, report.text)
 
 
 def run_attempt(setting: Setting, text: str) -> tuple[Outcome, AttemptReport | None]:
@@ -150,8 +188,10 @@ def run_attempt(setting: Setting, text: str) -> tuple[Outcome, AttemptReport | N
     return outcome, _read(outcome.report, AttemptReport)
 
 
-def run_compare(setting: Setting, reference: Reference, outputs: Sequence[str]) -> dict[int, Comparison]:
-    """What staff code says of the outputs of the tests that have a comparison of their own, by test number.
+def run_compare(setting: Setting, reference: Reference, outputs: Sequence[str]) -> Compared:
+    """What staff code says of the outputs of the tests that have a comparison of their own.
+
+    Outputs that cannot be compared within the limits, though others can, are not those expected.
 
     Raises:
         PassFailed: a comparison does not work.
@@ -162,16 +202,23 @@ def run_compare(setting: Setting, reference: Reference, outputs: Sequence[str]) 
     found = {number: comparison for number, comparison in known.items() if comparison is not None}
     asked = [number for number in numbers if number not in found]
     if not asked:
-        return found
-    cases = [(number, reference.tests[number].output, outputs[number]) for number in asked]
-    outcome = setting.runner.run(setting.task("compare", resident=True, cases=cases))
-    report = _staff_report(outcome, _CompareReport, "compare", Cause.GRADER_BUG)
+        return Compared(found)
+    expected = [(number, reference.tests[number].output) for number in asked]
+    harmless = {
+        "empty outputs": {"cases": [(number, text, "") for number, text in expected]},
+        "the outputs of the staff's answer": {"cases": [(number, text, text) for number, text in expected]},
+    }
+    cases = [(number, text, outputs[number]) for number, text in expected]
+    report = _on_learners(setting, "compare", _CompareReport, {"cases": cases}, harmless)
+    if isinstance(report, _Unfit):
+        # Which of them it was is not known; like the attempt itself, they share the limits.
+        return Compared(found | dict.fromkeys(asked, Comparison(False, NOT_COMPARED)), report.detail)
     if len(report.results) != len(asked):
         raise PassFailed(f"compare: {len(report.results)} results of {len(asked)} cases", Cause.GRADER_BUG)
     for number, result in zip(asked, report.results, strict=True):
         found[number] = Comparison(result.same, result.message, result.trace)
         reference.remember(number, outputs[number], found[number])
-    return found
+    return Compared(found)
 
 
 def _fix_line_endings(text: str) -> str:
@@ -186,6 +233,35 @@ def _wrap_in_string(text: str) -> str:
 _STEPS = {"fix_line_endings": _fix_line_endings, "wrap_in_string": _wrap_in_string}
 
 _FAILURES = {"answer": Cause.REFERENCE_FAILED}
+
+
+def _on_learners(
+    setting: Setting,
+    name: str,
+    kind: type[_T],
+    request: Mapping[str, object],
+    harmless: Mapping[str, Mapping[str, object]],
+) -> _T | _Unfit:
+    """The report of staff code on what a learner wrote. `harmless`: requests without it, by what they hold.
+
+    Raises:
+        PassFailed: it is not the learner's text that makes the pass fail.
+        sandbox.model.SandboxError
+    """
+    run = setting.runner.run
+    outcome = run(setting.task(name, resident=True, **request))
+    if outcome.kind is not OutcomeKind.OK:
+        first = f"{name}: {outcome.kind}: {outcome.detail}"
+        for what, other in harmless.items():
+            try:
+                _staff_report(run(setting.task(name, resident=False, **other)), kind, name, Cause.GRADER_BUG)
+            except PassFailed as error:
+                raise PassFailed(f"{first}; and so on {what}:\n{error}", error.cause) from None
+        outcome = run(setting.task(name, resident=False, **request))
+        if outcome.kind is not OutcomeKind.OK:
+            works = " and ".join(harmless)
+            return _Unfit(f"{first}; again, in a fresh process: {outcome.kind}; it works on {works}")
+    return _staff_report(outcome, kind, name, Cause.GRADER_BUG)
 
 
 def _staff_report(outcome: Outcome, kind: type[_T], name: str, cause: Cause) -> _T:

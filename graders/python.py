@@ -15,9 +15,9 @@ import compat
 from graders.catalogue import Catalogue, list_graders
 from graders.errors import CourseError
 from graders.model import Blame, Cause, Judgement, Verdict, Work
-from graders.passes import Setting, run_attempt, run_compare, run_prepare, run_reference
+from graders.passes import Compared, Setting, run_attempt, run_compare, run_prepare, run_reference
 from graders.payload import Payload, parse_payload
-from graders.reference import Comparison, Reference, ReferenceKey, References, attempt_limits
+from graders.reference import Reference, ReferenceKey, References, attempt_limits
 from graders.verdict import Finding, is_whole, judge, shorten, told_kind
 from sandbox.model import Isolation, Limits, Outcome, Profile, Runner
 
@@ -103,12 +103,33 @@ class GradelibHandler:
             name = payload.grader
             if payload.skip_grader:
                 return Judgement(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, 1.0, grader=name)
-            problem = self.catalogue.problem(payload.grader, payload.lang)
-            name = problem.name
-            setting = Setting(problem, payload.lang, self._seed(work), self._limits, runner)
+            setting = self._setting(payload, work, runner)
+            name = setting.problem.name
             return replace(self._judge(setting, payload, work), grader=name)
         except CourseError as error:
             return Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error), grader=name)
+
+    def raising_tests(self, path: str, runner: Runner) -> list[tuple[str, str]]:
+        """Tests that raise on the staff's own answer, so that a traceback is what is expected of learners.
+
+        Each by its number and name, and with the last line of what it printed. One with a comparison of its
+        own may mean it, and is not named.
+
+        Raises:
+            CourseError: there is no reference.
+            sandbox.model.SandboxError
+        """
+        work = Work(json.dumps({"grader": path}), "")
+        reference = self._reference(self._setting(parse_payload(work.payload, self._graders), work, runner))
+        return [
+            (f"test {number} ({shorten(test.short, 200)})", _last_line(test.output))
+            for number, test in enumerate(reference.tests, 1)
+            if test.raised and not test.custom
+        ]
+
+    def _setting(self, payload: Payload, work: Work, runner: Runner) -> Setting:
+        problem = self.catalogue.problem(payload.grader, payload.lang)
+        return Setting(problem, payload.lang, self._seed(work), self._limits, runner)
 
     def _judge(self, setting: Setting, payload: Payload, work: Work) -> Judgement:
         text, problem = _text_of(work)
@@ -117,15 +138,15 @@ class GradelibHandler:
         reference = self._reference(setting)
         prepared = run_prepare(setting, text, reference.recipe)
         if prepared.errors:
-            return _refused(*prepared.errors)
+            return replace(_refused(*prepared.errors), detail=shorten(prepared.detail))
         limits = attempt_limits(self._limits, reference)
         outcome, report = run_attempt(replace(setting, limits=limits), prepared.text)
-        comparisons: Mapping[int, Comparison] = {}
+        compared = Compared({})
         if report is not None and is_whole(reference.tests, outcome, report):
-            comparisons = run_compare(setting, reference, report.outputs)
-        finding = judge(reference.tests, outcome, report, comparisons, limits)
+            compared = run_compare(setting, reference, report.outputs)
+        finding = judge(reference.tests, outcome, report, compared.results, limits)
         outcome = replace(outcome, kind=told_kind(outcome, report, finding.verdict))
-        return _judgement(finding, payload, outcome, comparisons)
+        return _judgement(finding, payload, outcome, compared)
 
     def _reference(self, setting: Setting) -> Reference:
         problem = setting.problem
@@ -170,6 +191,10 @@ def self_check(handler: GradelibHandler, path: str, runner: Runner) -> Judgement
     )
 
 
+def _last_line(text: str) -> str:
+    return shorten((text.rstrip().splitlines() or [""])[-1], 200)
+
+
 def _text_of(work: Work) -> tuple[str, str]:
     """The learner's text, or why there is none to grade, in words for him."""
     text = work.response
@@ -197,16 +222,14 @@ def _refused(*errors: str) -> Judgement:
     return Judgement(Verdict.INPUT_ERROR, Blame.LEARNER, Cause.LEARNER, 0.0, errors=shown)
 
 
-def _judgement(
-    finding: Finding, payload: Payload, outcome: Outcome, comparisons: Mapping[int, Comparison]
-) -> Judgement:
+def _judgement(finding: Finding, payload: Payload, outcome: Outcome, compared: Compared) -> Judgement:
     tests = finding.tests
     if payload.hide_output:
         tests = tuple(replace(test, hide_output=True) for test in tests)
-    notes = [outcome.detail] if outcome.detail else []
+    notes = [note for note in (outcome.detail, compared.detail) if note]
     notes += [
         f"the comparison of test {number + 1} could not read the learner's output\n{comparison.trace}"
-        for number, comparison in sorted(comparisons.items())
+        for number, comparison in sorted(compared.results.items())
         if comparison.trace
     ]
     return Judgement(

@@ -18,13 +18,18 @@ _MOST_COMPARISONS = 4096
 
 @dataclass(frozen=True, slots=True)
 class ExpectedTest:
-    """One test as the staff's answer passed it. `custom`: its texts are compared by staff code."""
+    """One test as the staff's answer passed it.
+
+    `custom`: its texts are compared by staff code. `raised`: it ended with an exception other than EndTest,
+    and `output` with its traceback.
+    """
 
     short: str
     long: str
     output: str
     hide_output: bool
     custom: bool
+    raised: bool = False
 
 
 class Comparison(NamedTuple):

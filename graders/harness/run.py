@@ -6,7 +6,7 @@ Every entry takes and returns JSON as UTF-8 bytes. A request names the grader's 
 modules, relative to the bundle, the seed and the language; the rest is the pass's own:
 
     prepare    text                  -> errors, text                staff code on the learner's text
-    reference  answer                -> tests, outputs, recipe      staff code on the staff's answer
+    reference  answer                -> tests, outputs, ...         staff code on the staff's answer
     attempt    text                  -> outputs, error, hint        the learner's code; no answer anywhere
     compare    cases                 -> results                     staff code on pairs of texts
 
@@ -166,7 +166,7 @@ def _reference(asked: Any) -> Dict[str, Any]:
         ran = _run_tests(grader, tests, module)
     if ran.swallowed:
         raise _StaffFailure("answer", "The answer caught an EndTest.\n")
-    return {"tests": described, "outputs": ran.outputs, "recipe": recipe}
+    return {"tests": described, "outputs": ran.outputs, "raised": ran.raised, "recipe": recipe}
 
 
 def _compare(asked: Any) -> Dict[str, Any]:
@@ -393,26 +393,33 @@ def _set_language(lang: str, catalogue: str) -> None:
 
 
 class _Ran(NamedTuple):
-    """What came of the tests: a text each, the first hint at a limit, whether an EndTest was swallowed."""
+    """What came of the tests: a text each, the first hint at a limit, whether an EndTest was swallowed.
+
+    `raised`: the numbers of those that ended with another exception.
+    """
 
     outputs: List[str]
+    raised: List[int]
     hint: str
     swallowed: bool
 
 
 def _run_tests(grader: Any, tests: List[Any], module: Any) -> _Ran:
     outputs: List[str] = []
+    raised: List[int] = []
     hint = ""
     swallowed = False
-    for test in tests:
+    for number, test in enumerate(tests):
         output, error = _run_test(test, module)
+        if error is not None and not isinstance(error, _EndTest):
+            raised.append(number)
         outputs.append(output)
         hint = hint or _hint(error)
         if isinstance(error, _EndTest) and error.grader is grader:
             grader.caught_end_test()
         swallowed = swallowed or any(_kept(stop) for stop in _EndTest.made if stop is not error)
         _EndTest.made.clear()
-    return _Ran(outputs, hint, swallowed or grader.uncaught_end_tests() > 0)
+    return _Ran(outputs, raised, hint, swallowed or grader.uncaught_end_tests() > 0)
 
 
 def _run_test(test: Any, module: Any) -> Tuple[str, Optional[BaseException]]:

@@ -9,6 +9,7 @@ Header lines of an attack:
     # repeat: COUNT                    the submission is what follows, so often
     # first: TEXT                      before that
     # then: TEXT                       behind it
+    # course: careless                 the staff's check and comparison use expressions that can explode
 What follows is the whole submission. It may find the answer, the stranger's text or the worker's secret, each
 marked with its word below: nothing that comes back may contain one of them.
 """
@@ -73,6 +74,24 @@ grader.add_test(gradelib.InvokeStudentFunctionTest("share", [700], compare=near)
 grader.add_test(gradelib.Test(whole, "both"))
 """
 
+EXPLOSIVE = r"""
+import re
+
+
+def comments(text):
+    re.search(r"^#( ?\w+)*$", text, re.M)
+
+
+def small(expected, actual):
+    return re.match(r"(\d+)*\.\d+(e-\d+)?$", actual.strip()) and near(expected, actual)
+
+
+grader.add_input_check(comments)
+"""
+CARELESS = GRADER.replace("compare=near", "compare=small").replace(
+    "\ngrader.add_input_check(check)\n", EXPLOSIVE + "grader.add_input_check(check)\n"
+)
+
 ANSWER = f"""
 {ANSWER_WORD} = 48271
 
@@ -115,6 +134,7 @@ def jail() -> Iterator[Jail]:
 @pytest.fixture
 def course(tmp_path: Path) -> GradelibHandler:
     write(tmp_path, {"p/grader.py": GRADER, "p/answer.py": ANSWER, **OTHER})
+    write(tmp_path, {"careless/grader.py": CARELESS, "careless/answer.py": ANSWER})
     return GradelibHandler(tmp_path, limits=LIMITS)
 
 
@@ -131,13 +151,16 @@ def test_attack_earns_and_learns_nothing_and_an_honest_submission_is_right(
     told = header(source)
     assert "attack" in told, "an attack says what it tries"
     expected = {Verdict(word) for word in told["expect"].split()}
+    problem = told.get("course", "p")
     assert grade(course, jail, STRANGER, "q").correct
-    assert grade(course, jail, STRANGER).correct  # the reference has run just before, in the same jail
+    assert grade(
+        course, jail, STRANGER, problem
+    ).correct  # the reference has run just before, in the same jail
 
     if "repeat" in told:
         source = source.split("\n", len(told))[-1] * int(told["repeat"])
         source = told.get("first", "") + source + told.get("then", "")
-    found = grade(course, jail, source)
+    found = grade(course, jail, source, problem)
 
     said = "\n".join([*found.errors, *(test.actual for test in found.tests), found.detail])
     assert found.verdict in expected, f"{found.verdict}: {found.detail}; {said[-600:]}"
@@ -150,7 +173,7 @@ def test_attack_earns_and_learns_nothing_and_an_honest_submission_is_right(
     feedback = Feedback()
     assert etree.fromstring(feedback.render(found).msg) is not None
     assert feedback.faults == 0
-    honest = grade(course, jail, STRANGER)
+    honest = grade(course, jail, STRANGER, problem)
     assert honest.verdict is Verdict.CORRECT, honest
 
 
