@@ -39,6 +39,7 @@ from supervisor.settings import Sandbox
 
 if TYPE_CHECKING:
     from graders.program import ProgramHandler
+    from graders.python import GradelibHandler
     from sandbox.jail import Jail
 
 
@@ -265,7 +266,10 @@ def _check_sandbox(sandbox: Sandbox, jobs: list[_Job], report: Report, advance: 
                     modules=settings.modules,
                     interpreter=sandbox.interpreter,
                 )
-            report.graders.append(_check_grader(handlers[key], job, jail))
+            row = _check_grader(handlers[key], job, jail)
+            report.graders.append(row)
+            if row.ok:
+                report.warnings += _raising(handlers[key], job, jail)
             advance()
     except SandboxError as error:
         report.sandboxes.append(SandboxRow(sandbox.name, shown))
@@ -422,6 +426,23 @@ def _check_grader(handler: Any, job: _Job, jail: Jail) -> GraderRow:
         wall_s=round(time.monotonic() - started, 4),
         detail="" if ok else detail,
     )
+
+
+def _raising(handler: GradelibHandler, job: _Job, jail: Jail) -> list[Problem]:
+    """Tests that a traceback passes."""
+    from graders.errors import CourseError
+
+    where = str(job.handler.grader_root / job.grader)
+    try:
+        found = handler.raising_tests(job.grader, jail)
+    except (CourseError, SandboxError):  # it has just been graded; what is wrong now is no finding of this
+        return []
+    return [
+        Problem(
+            where, f"{test}: raises on the staff's own answer, and learners are expected to do so: {line}"
+        )
+        for test, line in found
+    ]
 
 
 def _without_answer(config: Config) -> dict[Path, list[str]]:

@@ -58,6 +58,7 @@ class Order:
 
     `languages` are those of the submissions to a problem with tests in files, empty for one with a grader.py;
     `changes` are then the limits that were asked for. `language` is the one given by name, "" if by suffix.
+    `preload` are modules that the zygote imports, for a grader.py.
     """
 
     root: Path
@@ -70,6 +71,7 @@ class Order:
     languages: Mapping[str, Language] = field(default_factory=dict)
     changes: Mapping[str, int | float] = field(default_factory=dict)
     language: str = ""
+    preload: tuple[str, ...] = ()
 
     def work(self, name: str, data: bytes) -> Work:
         """The work that a file's contents are."""
@@ -186,7 +188,7 @@ class Pool:
                 toolchains = Toolchains(order.languages, list(order.languages), slot, self._adopted)
                 bench = ProgramHandler(order.root, toolchains, limits=order.changes).grade
             else:
-                jail = self._adopted("", Jail(profile(order.interpreter, (), order.require), slot))
+                jail = self._adopted("", Jail(profile(order.interpreter, order.preload, order.require), slot))
                 handler = GradelibHandler(order.root, limits=order.limits, interpreter=order.interpreter)
                 bench = lambda work: handler.grade(work, jail)  # noqa: E731 - of the two kinds of handlers one
             self._own.bench = bench
@@ -499,6 +501,13 @@ def _progress(total: int) -> tuple[AbstractContextManager[object], Callable[[], 
 # -------------------------------------------------------------------------------------------------- command
 
 
+def _modules(_context: click.Context, _option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise click.BadParameter(f"{plain(name)} is no module name")
+    return names
+
+
 @click.command(context_settings={"show_default": True})
 @click.argument("grader", type=click.Path(exists=True, path_type=Path))
 @click.argument("submissions", nargs=-1, required=True, metavar="SUBMISSION...")
@@ -544,6 +553,13 @@ def _progress(total: int) -> tuple[AbstractContextManager[object], Callable[[], 
     show_default="the one that runs warden",
 )
 @click.option(
+    "--preload",
+    multiple=True,
+    metavar="MODULE",
+    callback=_modules,
+    help="Module imported once before all files, as a sandbox's preload, e.g. numpy. May be repeated.",
+)
+@click.option(
     "--require",
     type=click.Choice([level.value for level in Isolation]),
     default=Isolation.FULL.value,
@@ -565,6 +581,7 @@ def grade(
     wall: float | None,
     memory: int,
     interpreter: str | None,
+    preload: tuple[str, ...],
     require: str,
 ) -> None:
     """Grade files here and now, without any queue or configuration.
@@ -581,6 +598,8 @@ def grade(
         raise click.UsageError("--csv has one row per file; use --json with --details")
     folder, name = find_grader(grader, root)
     program = is_program(grader)
+    if program and preload:
+        raise click.UsageError("--preload is for a grader.py; programs start an interpreter of their own")
     suffixes = (
         tuple(suffix for one in built_in().values() for suffix in one.suffixes) if program else (".py",)
     )
@@ -604,6 +623,7 @@ def grade(
             and context.get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
         },
         language=language,
+        preload=preload,
     )
     signal.signal(signal.SIGTERM, _terminated)
     context.with_resource(cgroup.delegated())

@@ -108,6 +108,40 @@ def test_a_grader_without_answer_and_an_unused_sandbox_are_warnings(folder: Path
     ]
 
 
+RAISING = """
+from grader_support import gradelib
+
+grader = gradelib.Grader()
+
+
+def stop(submission):
+    raise gradelib.EndTest("meant")
+
+
+def last_line(expected, actual):
+    return expected.splitlines()[-1] == actual.splitlines()[-1]
+
+
+grader.add_test(gradelib.Test(lambda submission: print(submission.double(4)), "double"))
+grader.add_test(gradelib.Test(lambda submission: print(submission.halve(4)), "halve"))
+grader.add_test(gradelib.Test(stop, "stop"))
+grader.add_test(gradelib.Test(lambda submission: submission.double(), "no argument", compare=last_line))
+"""
+
+
+def test_a_test_that_raises_on_the_answer_is_a_warning(folder: Path) -> None:
+    add_grader(folder, "raising", RAISING, "def double(x): return 2 * x\n")
+    ran = checked(folder, "--json")
+    report = json.loads(ran.stdout)
+    assert ran.exit_code == 0
+    assert all(row["ok"] for row in report["graders"])
+    (warning,) = report["warnings"]
+    assert warning["path"].endswith("course/raising/grader.py")
+    assert warning["message"].startswith("test 2 (halve): raises on the staff's own answer")
+    assert "AttributeError: module 'submission' has no attribute 'halve'" in warning["message"]
+    assert "test 2 (halve)" in checked(folder).output
+
+
 def test_every_problem_of_the_configuration_is_told_once_and_nothing_is_started(folder: Path) -> None:
     ran = checked(folder, "--set", "queues.one.workers=0", "--set", "warden.bogus=1")
     assert ran.exit_code == 1

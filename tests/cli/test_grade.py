@@ -181,6 +181,25 @@ def test_limits_are_those_asked_for(course: Path) -> None:
     assert record["verdict"] == "correct"
 
 
+def test_modules_are_preloaded_as_a_sandbox_does(course: Path) -> None:
+    asks = course / "work" / "asks.py"
+    asks.write_text(
+        "import sys\nthere = {'colorsys', 'wsgiref.util'} <= set(sys.modules)\n"
+        "def double(n):\n    return 2 * n if there else 0\n"
+    )
+    command = ("week1/double", str(asks), "--json")
+    (record,) = records(warden(course, *command))
+    assert record["verdict"] == "incorrect"
+    (record,) = records(warden(course, *command, "--preload", "colorsys", "--preload", "wsgiref.util"))
+    assert record["verdict"] == "correct"
+    run = warden(course, *command, "--preload", "no_such_module")
+    assert run.returncode == 1
+    assert "No module named 'no_such_module'" in run.stderr
+    run = warden(course, *command, "--preload", "colorsys;json")
+    assert run.returncode == 2
+    assert "'--preload': colorsys;json is no module name" in run.stderr
+
+
 @pytest.mark.parametrize("problem", ["functions/fibonacci", "programs/greeting"])
 def test_sample_course(problem: str) -> None:
     run = warden(ROOT, f"course/{problem}", f"course/submissions/{problem}", "--root", "course", "--json")

@@ -93,6 +93,7 @@ def test_the_root_and_the_standard_input(folder: Path) -> None:
         (("course/sum", "-"), "its name tells no language; say --language"),
         (("course/sum", "secret"), "its name tells no language; say --language"),
         (("course/sum", "work/a.c", "--language", "cobol"), "--language cobol is not known"),
+        (("course/sum", "work/a.c", "--preload", "json"), "--preload is for a grader.py"),
         (("work", "work/a.c"), "no grader there"),
         (("course/sum", "work/a.c", "--root", "work"), "is not under the root"),
     ],
