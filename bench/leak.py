@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,11 +20,12 @@ from pathlib import Path
 import psutil
 
 from bench.mix import Mix, opened
-from sandbox.model import BUNDLE, SCRATCH, Isolation, SandboxError
+from sandbox.model import BUNDLE, Isolation, SandboxError
 
 WARM_UP_SHARE = 0.02
 """Of the runs; at least a whole round of the mix, so that whatever is done for the first time is done."""
 MEMORY_GROWTH = 0.02
+SETTLE_S = 5.0
 WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")
 
 
@@ -140,8 +143,7 @@ def _look(mix: Mix) -> _Seen:
     for name, jail in mix.jails.items():
         _look_at(seen, f"zygote {name}", jail.pid)
         if jail.isolation is Isolation.FULL:
-            tops = [Path(f"/proc/{jail.pid}/root{folder}") for folder in (BUNDLE, SCRATCH)]
-            seen.count(f"zygote {name}: files in the jail", partial(_below, *tops))
+            seen.count(f"zygote {name}: files of bundles", partial(_inodes, f"/proc/{jail.pid}/root{BUNDLE}"))
     statuses = [_status(process) for process in psutil.Process().children(recursive=True)]
     seen.count("processes below the worker", lambda: len(statuses))
     seen.count("… of them zombies", lambda: statuses.count(psutil.STATUS_ZOMBIE))
@@ -168,13 +170,26 @@ def _look_at(seen: _Seen, name: str, pid: int) -> None:
 
 
 def _settle(mix: Mix) -> None:
-    """A resident that was used up just now is replaced; one too many stays, and will be counted."""
+    """Idle, and as after any other look. A resident that was used up is replaced; one too many will count."""
     zygote = psutil.Process(mix.jails["python"].pid)
     for _ in range(3):
         for run in mix.residents:
             run()
         if len(zygote.children()) == len(mix.residents):
-            return
+            break
+    for run in mix.last:
+        run()
+    # A zygote makes ready for the next child when the last one is dead and told of. Then it waits for orders.
+    deadline = time.monotonic() + SETTLE_S
+    for jail in mix.jails.values():
+        while psutil.Process(jail.pid).status() != psutil.STATUS_SLEEPING and time.monotonic() < deadline:
+            select.select([], [], [], 0.01)
+
+
+def _inodes(folder: str) -> int:
+    """Of the whole file system that it is in, whatever is mounted over it."""
+    usage = os.statvfs(folder)
+    return usage.f_files - usage.f_ffree
 
 
 def _below(*tops: Path) -> int:

@@ -38,6 +38,7 @@ LIMITS = Limits(
 BRIEF = replace(LIMITS, wall_s=0.3)
 QUICK = replace(LIMITS, cpu_s=0.1)
 
+HONEST = "result = sum(range(10))"
 KERNEL_OBJECTS = """
 import mmap, os, select
 kept = [os.pipe() for _ in range(9)] + [mmap.mmap(-1, 1 << 16) for _ in range(4)]
@@ -66,7 +67,7 @@ FORBIDDEN = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"
 
 # (name, how often in a round, outcome, source, limits): executed by bench/entry.py in a child of its own
 PYTHON = (
-    ("honest", 290, OutcomeKind.OK, "result = sum(range(10))", LIMITS),
+    ("honest", 290, OutcomeKind.OK, HONEST, LIMITS),
     ("prints", 60, OutcomeKind.OK, "print('x' * 5000); result = 1", LIMITS),
     ("files", 40, OutcomeKind.OK, FILES, LIMITS),
     ("kernel objects left open", 40, OutcomeKind.OK, KERNEL_OBJECTS, LIMITS),
@@ -92,7 +93,7 @@ RESIDENTS = 2
 RESIDENT_DIES = 3
 COMPILES = 1
 REDUCED = (
-    ("honest", 9, OutcomeKind.OK, "result = sum(range(10))", LIMITS),
+    ("honest", 9, OutcomeKind.OK, HONEST, LIMITS),
     ("files", 4, OutcomeKind.OK, FILES, LIMITS),
     ("aborts", 3, OutcomeKind.SIGNAL, "import os; os.abort()", LIMITS),
     ("output", 2, OutcomeKind.OUTPUT, "while True: print('x' * 4096)", LIMITS),
@@ -142,6 +143,7 @@ class Mix:
     jails: dict[str, Jail]
     cases: list[Case]
     residents: list[Callable[[], Outcome]]
+    last: list[Callable[[], Outcome]]  # one for each jail, which leaves it in the same state each time
     missing: list[str]  # what this machine could not take part in
 
 
@@ -158,10 +160,11 @@ def opened() -> Iterator[Mix]:
             "", (*base.preload, "entry"), {**base.library, "entry": Path(__file__).with_name("entry.py")}
         )
         jails = {"python": stack.enter_context(Jail(inside, SLOT))}
-        mix = Mix(jails, [], [], [])
+        mix = Mix(jails, [], [], [], [])
         python = jails["python"]
         for name, share, kind, source, limits in PYTHON:
             mix.cases += share * [_case(python, name, kind, Task("entry:execute", source.encode(), limits))]
+        mix.last.append(partial(python.run, Task("entry:execute", HONEST.encode(), LIMITS)))
         _bundles(mix, python)
         _residents(mix, python)
         _programs(mix, stack)
@@ -223,6 +226,7 @@ def _programs(mix: Mix, stack: ExitStack) -> None:
     for name, share, kinds, stdin in C_PROGRAM:
         run = partial(programs.run, compiled, stdin, LIMITS)
         mix.cases += share * [Case(name, frozenset(kinds), run)]
+    mix.last += [compiling, partial(programs.run, compiled, STDIN, LIMITS)]
     mix.cases += COMPILES * [Case("C compile", frozenset({OutcomeKind.OK}), compiling)]
 
 
@@ -235,6 +239,7 @@ def _reduced(mix: Mix, stack: ExitStack, inside: Profile) -> None:
         mix.missing.append(f"reduced: {error}")
         return
     mix.jails["reduced"] = jail
+    mix.last.append(partial(jail.run, Task("entry:execute", HONEST.encode(), LIMITS)))
     for name, share, kind, source, limits in REDUCED:
         task = Task("entry:execute", source.encode(), limits)
         mix.cases += share * [_case(jail, f"reduced {name}", kind, task)]
