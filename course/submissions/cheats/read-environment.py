@@ -5,7 +5,7 @@ harmless = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMP
 found = [
     name + "=" + value
     for name, value in os.environ.items()
-    if name not in harmless and not name.startswith(("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "MALLOC_"))
+    if name not in harmless and not name.startswith(("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "MALLOC_", "MPL"))
 ]
 found += [value for value in os.environ.values() if "password" in value.lower() or "xqueue" in value.lower()]
 if found:
