@@ -152,7 +152,7 @@ def opened() -> Iterator[Mix]:
     """Jails that are open, and what to do in them."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="warden-leak-"))
-        os.chmod(folder, 0o711)  # a reduced jail's own user goes through it
+        os.chmod(folder, 0o1777)  # as the folder that it stands for: a reduced jail's own user works in it
         before, tempfile.tempdir = tempfile.tempdir, folder
         stack.callback(setattr, tempfile, "tempdir", before)
         base = profile()
