@@ -4,24 +4,32 @@ Runs in: child (standard library only, CPython >= 3.8).
 
 Theory of operation.  The zygote is process 1 of the jail's pid namespace and holds capabilities in the jail's
 user namespace only.  Before each fork it asks for a new pid namespace, so the child is process 1 of its own:
-when it dies, however it dies, the kernel kills all that it started.  The child shuts the doors from the
-outermost to the innermost, each step needing a right that a later step gives up; the order is the point:
+when it dies, however it dies, the kernel kills all that it started.  An ordinary child finds its scratch and
+its bundle in place, in the jail's mount namespace; only a resident mounts for itself.  The request is read
+first, from a sealed file.  Then the child shuts the doors, in this order; the order is the point:
 
-    group, namespaces     needs CAP_SYS_ADMIN in the jail's user namespace
-    scratch, bundle       needs CAP_SYS_ADMIN; from here on the old files are out of sight
+    report                the way to the worker takes the place of the zygote's own line to it
+    group                 a process group of its own
+    namespaces            residents: a mount namespace of their own; needs CAP_SYS_ADMIN
+    scratch, bundle       residents mount theirs, which needs CAP_SYS_ADMIN, too; all go to the scratch
     rlimits               before capabilities go: lowering needs none, but nothing may run unlimited
     stdio                 the only descriptors that lead out: stdout, stderr, report
-    capabilities          all sets empty: mount, setns and friends are gone
+    capabilities          all sets empty: mount, setns and friends are gone; not dumpable
     no_new_privs          needed by the next two; no setuid program helps any more
     landlock              files: read what the root shows, write in the scratch; no TCP, no outside signals
-    descriptors           all closed but 0, 1, 2 and the report
-    seccomp               last, as it forbids the calls used above
+    descriptors           all closed but 0, 1, 2 and the report (of a resident also where its requests come)
+    seccomp               last, as it forbids the calls used above. Most of the filter the zygote wears
+                          already; what is added takes those calls away that the two of them needed
 
-In a reduced jail there are no namespaces and mounts to enter, and Landlock has one more layer of meaning: it
-alone says which of the host's files can be seen (sandbox/reduced.py).
+In a reduced jail there are no namespaces and no mounts.  "namespaces" is then: die with the zygote, wear the
+jail's mark.  Landlock alone says which of the host's files can be seen, and the filter comes as a whole; the
+child stays dumpable (sandbox/reduced.py).
 
 Only then it writes READY to the report pipe.  What precedes READY in that pipe was written by this module;
-so the zygote can tell "the sandbox failed at step X" from anything that the code inside may say.
+so the worker can tell "the sandbox failed at step X" from anything that the code inside may say.
+
+A child that runs a program (`execute`) starts it as a child of its own after that, and waits; or, in a
+reduced jail, becomes it.
 
 A resident child (staff code only) goes on after its first report: it reads its requests from a pipe of its
 own, which the worker fills, and reports again.

@@ -11,14 +11,20 @@ hands on descriptors, reaps, and says how a child died (sandbox/wire.py).  The w
     worker  --- other frames --->  zygote      lay out a bundle, forget one, collect files, reap a resident
     worker  --- closes --------->  zygote      exit; the namespace dies with process 1
 
-It does as little as it can: every page that it writes between two forks, it copies.
+It does as little as it can: every page that it writes between two forks, it copies.  What has to read
+contents (laying out a bundle, compiling its modules, collecting files) is done by a process of its own, so
+that nothing of them is in the memory that children inherit.
+
+Before a fork it sets the stage, in the jail's own mount namespace: the task's bundle alone in view, an empty
+scratch, a pid namespace that nobody has been in; most often while nobody waits.  It wears the filter itself,
+but for the calls that this and the lock-down need; each child adds what takes those away.
 
 A child's whole tree is dead when the child is reaped: it is process 1 of its own pid namespace, and the
 kernel lets it be reaped only after everything in there is gone.
 
-In a `reduced` jail there are no namespaces and no private root.  The child's tree is then what descends from
-this process (a subreaper), and is swept after each task; the scratch is a folder that this process makes and
-removes; see sandbox/reduced.py.
+In a `reduced` jail there are no namespaces and no private root, so there is no stage, and it wears no filter.
+The child's tree is then what descends from this process (a subreaper), and is swept after each task; the
+scratch is a folder that this process makes, measures and removes; see sandbox/reduced.py.
 """
 
 from __future__ import annotations
