@@ -107,7 +107,7 @@ def program_jail(restless: Path) -> Iterator[Jail]:
     with Jail(program_profile(restless), SLOT, best=Isolation.REDUCED) as jail:
         outcome = program(jail, "limits")
         processes, cpu_s, file_bytes = map(int, outcome.stdout.split())
-        assert 0 < processes <= reduced._count_tasks(uid()) + reduced.SLACK + LIMITS.processes + 32
+        assert 0 < processes <= reduced._count_tasks(uid()) + reduced.SLACK + 256
         assert 0 < cpu_s <= 10 and 0 < file_bytes <= LIMITS.scratch_mib << 20
         yield jail
 
