@@ -485,3 +485,39 @@ def test_endless_output_ends(c: Programs) -> None:
     outcome = c.run(compiled, limits=replace(c.language.run.limits, output_kib=64))
     assert (outcome.kind, outcome.truncated) == (OutcomeKind.OUTPUT, True)
     assert len(outcome.stdout) <= 64 * 1024 + 1
+
+
+COPY_OF_ITSELF = """
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    char block[65536];
+    if (count > 1) { puts("executed"); return 0; }
+    int from = open(words[0], O_RDONLY), to = open("copy", O_WRONLY | O_CREAT, 0755);
+    for (ssize_t size; (size = read(from, block, sizeof block)) > 0;) write(to, block, size);
+    close(to);
+    execl("./copy", "./copy", "again", NULL);
+    printf("%s;", strerror(errno));
+    int kept = open("copy", O_RDONLY);
+    char path[32];
+    snprintf(path, sizeof path, "/dev/fd/%d", kept);
+    execl(path, path, "again", NULL);
+    execl("/lib64/ld-linux-x86-64.so.2", "ld.so", "./copy", "again", NULL);
+    printf("%s;", strerror(errno));
+    void *mapped = mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, kept, 0);
+    printf("%s", mapped == MAP_FAILED ? "no mapping" : "mapped");
+    return 0;
+}
+"""
+
+
+def test_a_program_executes_nothing_that_it_wrote_itself(c: Programs) -> None:
+    outcome = ran(c, COPY_OF_ITSELF)
+    told = (outcome.stdout + outcome.stderr).decode()
+    assert "executed" not in told and "again" not in told, told
+    # Either the loader cannot be executed, or it is, and may not map the file.
+    assert "no mapping" in told or "cannot" in told or "failed to map" in told, told
