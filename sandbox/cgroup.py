@@ -239,7 +239,7 @@ def delegate() -> Path | None:
     """v2 only: make the group that is ours hand memory and pids down to jails; we move to its leaf "main".
 
     For the supervisor, once, before it forks. Does nothing where the group is not ours (not writable: no
-    Delegate=), is shared with processes that are not ours to move, or where a group above serves already.
+    Delegate=), is shared with processes that are not ours to move, or hands them down already.
 
     Returns:
         The group that we left for its leaf, None if we did not move.
@@ -247,26 +247,32 @@ def delegate() -> Path | None:
     if not _unified():
         return None
     own = _own_unified()
-    if own is None or set(choose(_offers(own))) == set(WANTED):
+    if own is None:
         return None
-    moved = None
-    # With DelegateSubgroup= systemd puts us into a leaf, and the group above it is the delegated one.
-    for folder in (own.parent, own):
-        if folder.is_relative_to(MOUNT) and _is_ours(folder):
-            with contextlib.suppress(OSError):
-                inside = (folder / "cgroup.procs").read_text().split()
-                if folder == own and _is_root(folder):
-                    inside = []  # the only group that may hold processes, too
-                elif inside == [str(os.getpid())]:
-                    (folder / LEAF).mkdir(exist_ok=True)
-                    (folder / LEAF / "cgroup.procs").write_text(str(os.getpid()))
-                    moved, inside = folder, []
-                if not inside:
-                    for name in WANTED:
-                        with contextlib.suppress(OSError):  # each for itself: one may not be there
-                            (folder / "cgroup.subtree_control").write_text(f"+{name}")
-                    break
-    return moved
+    # With DelegateSubgroup= systemd puts us into a leaf, and the group above it is the delegated one; so it
+    # is when we have moved before.
+    near = [folder for folder in (own.parent, own) if folder.is_relative_to(MOUNT) and _is_writable(folder)]
+    near.sort(key=lambda folder: not _is_marked(folder))
+    for folder in near:
+        if not (_is_marked(folder) or _is_ours_anyway()):
+            continue
+        with contextlib.suppress(OSError):
+            if set(WANTED) <= set((folder / "cgroup.subtree_control").read_text().split()):
+                return None
+            moved = None
+            inside = (folder / "cgroup.procs").read_text().split()
+            if folder == own and _is_root(folder):
+                inside = []  # the only group that may hold processes, too
+            elif inside == [str(os.getpid())]:
+                (folder / LEAF).mkdir(exist_ok=True)
+                (folder / LEAF / "cgroup.procs").write_text(str(os.getpid()))
+                moved, inside = folder, []
+            if not inside:
+                for name in WANTED:
+                    with contextlib.suppress(OSError):  # each for itself: one may not be there
+                        (folder / "cgroup.subtree_control").write_text(f"+{name}")
+                return moved
+    return None
 
 
 def choose(offers: Iterable[tuple[Path, Iterable[str]]]) -> dict[str, Path]:
@@ -327,18 +333,23 @@ def _offers(own: Path) -> list[tuple[Path, list[str]]]:
     return offers
 
 
-def _is_ours(folder: Path) -> bool:
-    """Was this group given to us to arrange as we like?"""
-    if not os.access(folder, os.W_OK | os.X_OK) or not os.access(folder / "cgroup.subtree_control", os.W_OK):
-        return False
-    if os.geteuid() != 0 or not Path("/run/systemd/system").exists():
-        return True
-    # Root may write to all; systemd marks those that it has given away.
+def _is_writable(folder: Path) -> bool:
+    names = ("", "cgroup.procs", "cgroup.subtree_control")
+    return all(os.access(folder / name, os.W_OK) for name in names)
+
+
+def _is_marked(folder: Path) -> bool:
+    """systemd marks the groups that it has given away."""
     for name in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
             if os.getxattr(folder, name) == b"1":
                 return True
     return False
+
+
+def _is_ours_anyway() -> bool:
+    """Given to us without a mark? An ordinary user may write to no other; root, where there is no systemd."""
+    return os.geteuid() != 0 or not Path("/run/systemd/system").exists()
 
 
 def _is_root(folder: Path) -> bool:

@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SERVE = "from sandbox import cgroup; cgroup.delegate(); print(open('/proc/self/cgroup').read())"
 CHECK = "from sandbox import cgroup\\nwith cgroup.delegated(): print(open('/proc/self/cgroup').read())"
 
 
-def service(*properties: str) -> subprocess.CompletedProcess[str]:
-    """A delegated service of an ordinary user that moves to its leaf and says where it is."""
+def service(*properties: str, user: str = "warden") -> subprocess.CompletedProcess[str]:
+    """A delegated service that moves to its leaf and says where it is."""
     return subprocess.run(
         [
             *("systemd-run", "--quiet", "--wait", "--collect", "--pipe", "--service-type=exec"),
-            *("--uid=warden", "--property=Delegate=yes", f"--working-directory={os.getcwd()}"),
+            *(f"--uid={user}", "--property=Delegate=yes", f"--working-directory={os.getcwd()}"),
             *(f"--property={one}" for one in properties),
             *(sys.executable, "-c", SERVE),
         ],
@@ -25,14 +27,37 @@ def service(*properties: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_service_is_in_its_leaf() -> None:
-    done = service()
+@pytest.mark.parametrize("user", ["warden", "root"])
+def test_service_is_in_its_leaf(user: str) -> None:
+    done = service(user=user)
     assert done.returncode == 0, done
     assert done.stdout.strip().endswith("/main"), done
 
 
-def test_command_before_the_start_that_delegates_does_not_lock_the_service_out() -> None:
+@pytest.mark.parametrize("user", ["warden", "root"])
+def test_command_before_the_start_that_delegates_does_not_lock_the_service_out(user: str) -> None:
     """ExecStartPre=warden check, which opens jails, too."""
-    done = service(f'ExecStartPre={sys.executable} -c "{CHECK}"')
+    done = service(f'ExecStartPre={sys.executable} -c "{CHECK}"', user=user)
     assert done.returncode == 0, done
     assert done.stdout.count("/main\n") == 2, done
+
+
+def test_root_in_a_service_that_was_not_delegated_leaves_its_group_alone() -> None:
+    """Its jails go beside it, into the slice."""
+    code = (
+        "from sandbox import cgroup; cgroup.delegate(); print(open('/proc/self/cgroup').read());"
+        "group = cgroup.make(1); print(*group.layers, group.memory.parent); group.remove()"
+    )
+    done = subprocess.run(
+        [
+            *("systemd-run", "--quiet", "--wait", "--collect", "--pipe", "--service-type=exec"),
+            *(f"--working-directory={os.getcwd()}", "--unit=lonely", sys.executable, "-c", code),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done
+    where, layers = done.stdout.split("\n\n")
+    assert where == "0::/system.slice/lonely.service"
+    assert layers.split() == ["cgroup2-memory", "cgroup2-pids", "/sys/fs/cgroup/system.slice"]
