@@ -54,8 +54,9 @@ def uid() -> int:
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Path]:
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the jails of this module have their folders. Everybody may write there, as in /tmp."""
+    tmp_path_factory.getbasetemp()  # made when first asked for, and not in a folder that goes
     folder = Path(tempfile.mkdtemp(prefix="warden-test-", dir="/tmp"))
     folder.chmod(0o1777)
     with pytest.MonkeyPatch.context() as patch:
@@ -539,8 +540,7 @@ def test_nothing_survives_whoever_is_killed(
             assert wait_until(lambda: not os.path.exists(home)) and reduced._marked(mark) == []
         else:  # nobody is left to do it, until a worker starts
             worker.wait(10)
-            assert reduced._marked(mark) != []
-            sandbox.jail.sweep()
+            sandbox.jail.sweep()  # (some may have met their CPU limit by now)
             assert reduced._marked(mark) == [] and not os.path.exists(home)
     finally:
         worker.kill()
