@@ -75,6 +75,8 @@ REPORT = b"+"
 REPORT_HEAD = struct.Struct("!III")
 REQUEST_HEAD = struct.Struct("!IH")
 CPU_LOOK_S = 0.02
+INHERITED_SIGNALS = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
+"""Python ignores them, and what it executes would, too."""
 EXIT_SETUP = 70
 # What the entry point died of, in its own words. Code in here may claim these; whatever it claims, the blame
 # is the same, so lying gains nothing. Where a control group counts, the trusted side knows by itself.
@@ -94,7 +96,7 @@ RLIMITS = (
 # Limits that do not depend on the task: nothing of this is of use to a submission, nor to the zygote, which
 # takes them upon itself once.
 FIXED_LIMITS = (
-    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_CORE, 1),  # 0 would still let a program of the host's be started with a core
     (resource.RLIMIT_MEMLOCK, 0),
     (resource.RLIMIT_MSGQUEUE, 0),
     (resource.RLIMIT_SIGPENDING, 64),
@@ -282,8 +284,6 @@ def execute(line: str, environment: dict[str, str], cpu_s: float, setup: Setup) 
     code = EXIT_SETUP
     try:
         _shut(setup, setup.pipes[3])
-        # Python's own handler would let the program interrupt us.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         command = [
             word.replace("{bundle}", place.bundle).replace("{scratch}", place.scratch)
             for word in json.loads(line)
@@ -291,10 +291,10 @@ def execute(line: str, environment: dict[str, str], cpu_s: float, setup: Setup) 
         os.write(REPORT_FD, READY)
         try:
             if setup.ground is not None:
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                for number in INHERITED_SIGNALS:
+                    signal.signal(number, signal.SIG_DFL)
                 os.execve(command[0], command, environment)
-            pid = os.posix_spawn(command[0], command, environment, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
+            pid = os.posix_spawn(command[0], command, environment, setsigdef=INHERITED_SIGNALS)
         except OSError as error:
             _report_end(0, error.errno or 0, 0)
         else:

@@ -411,7 +411,7 @@ def remove(path: str) -> None:
         OSError: something cannot be removed.
     """
     parent, _, name = path.rpartition("/")
-    outer = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    outer = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # it need not be ours to list
     try:
         top = open_folder(name, outer)
         try:

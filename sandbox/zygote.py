@@ -416,6 +416,8 @@ def main() -> None:
 def live() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_THP_DISABLE, 1)
+    # Python's own handler would let a program interrupt the process above it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     line = socket.socket(fileno=CONTROL_FD)
     data, fds = wire.receive_with(line, 4)
     if not data:

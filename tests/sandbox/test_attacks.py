@@ -99,7 +99,7 @@ def bounded(tier_jail: Jail) -> Jail:
         "NPROC": LIMITS.processes + (8 if tier_jail.isolation is Isolation.FULL else 512),
         "FSIZE": LIMITS.scratch_mib * 2**20,
         "NOFILE": LIMITS.open_files,
-        "CORE": 0,
+        "CORE": 1,
         "MEMLOCK": 0,
         "SIGPENDING": 64,
     }
