@@ -542,15 +542,10 @@ def _host(host: Host, tried: Mapping[str, Tried], wanted: Collection[Isolation])
     if pattern.startswith("|"):
         words = pattern[1:].split()
         text = f"are piped to {words[0] if words else 'nothing'}, whatever the limit of their size"
-        if Isolation.REDUCED in wanted:
-            follows = "children of isolation reduced are dumpable: each that crashes may start that program"
-            mend = (
-                "sysctl -w kernel.core_pattern=core, and switch off what sets it (apport, systemd-coredump)"
-            )
-            yield Finding(area, "core dumps", State.WARNING, text, follows, mend)
-        else:
-            follows = "children are not dumpable, so theirs do not get there; those of the service itself do"
-            yield Finding(area, "core dumps", State.OK, text, follows)
+        follows = (
+            "those of the service itself get there; for those of children the kernel refuses (RLIMIT_CORE 1)"
+        )
+        yield Finding(area, "core dumps", State.OK, text, follows)
     if host.container or not host.initial_ids:
         kind = host.container or "a user namespace"
         text = f"we are inside: {kind}{', with a seccomp filter' if host.filtered else ''}"
