@@ -13,7 +13,7 @@ from tests.sandbox.conftest import LIMITS, PROFILE
 
 def test_victim_of_the_services_own_limit_is_not_called_greedy() -> None:
     """MemoryMax= of the service is far below what this task may use."""
-    limits = replace(LIMITS, wall_s=30.0, cpu_s=20.0, memory_mib=1000)
+    limits = replace(LIMITS, wall_s=100.0, cpu_s=60.0, memory_mib=1000)
     source = b"x = bytearray(b'x') * (800 << 20)"
     with Jail(PROFILE, slot=7) as jail:
         assert "cgroup2-memory" in jail.layers
@@ -25,5 +25,5 @@ def test_victim_of_the_services_own_limit_is_not_called_greedy() -> None:
 def test_its_own_limit_is_still_its_own_fault() -> None:
     with Jail(PROFILE, slot=7) as jail:
         source = b"import os\nfor _ in range(3): os.fork()\nx = bytearray(b'x') * (60 << 20)\nos.wait()"
-        limits = replace(LIMITS, wall_s=30.0, cpu_s=20.0)
+        limits = replace(LIMITS, wall_s=100.0, cpu_s=60.0)
         assert jail.run(Task("inside:execute", source, limits)).kind is OutcomeKind.MEMORY
