@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -331,11 +331,27 @@ def start_faulty(log: Path, fail: str) -> Callable[..., subprocess.Popen[bytes]]
     return start
 
 
+def ours() -> set[str]:
+    """Processes below this one, and folders of its jails."""
+    prefix = f"{HOME_PREFIX}{os.getpid()}-"
+    found = {f"process {child.pid}" for child in psutil.Process().children(recursive=True)}
+    return found | {name for name in os.listdir(tempfile.gettempdir()) if name.startswith(prefix)}
+
+
+@pytest.fixture(autouse=True)
+def known() -> Iterator[None]:
+    """Jails that other tests of this session keep open are none of ours."""
+    KNOWN.clear()
+    KNOWN.update(ours())
+    yield
+
+
+KNOWN: set[str] = set()
+
+
 def left_behind(jail: Jail) -> list[str]:
     """What a jail that could not be opened may have left: processes, control groups, folders, mounts."""
-    found = [f"process {child.pid}" for child in psutil.Process().children(recursive=True)]
-    prefix = f"{HOME_PREFIX}{os.getpid()}-"
-    found += [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(prefix)]
+    found = sorted(ours() - KNOWN)
     for home in cgroup._homes().values():
         found += [str(path) for path in home.glob(f"{cgroup.PREFIX}{os.getpid()}-{jail.slot}*")]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "warden" in line]
