@@ -136,7 +136,7 @@ class XQueueClient:
                 raise self._unknown_queue(queue, answer)
         raise self._general(answer)
 
-    def get_queue_length(self, queue: str) -> int | None:
+    def queue_length(self, queue: str) -> int | None:
         """How many submissions a pull could get now; None where the server does not tell.
 
         Raises:

@@ -145,14 +145,14 @@ def test_cookies_that_change_with_every_answer_go_back(connect: Connect) -> None
 
 def test_the_length_of_a_queue(connect: Connect) -> None:
     with Server(legacy(always(ok(3)))) as server:
-        assert connect(server.url).get_queue_length("q") == 3
+        assert connect(server.url).queue_length("q") == 3
 
 
 @pytest.mark.parametrize(
     ("verb", "data"),
     [
         ("get_submission", no("Queue 'q' not found")),
-        ("get_queue_length", no("Valid queue names are: a, b")),
+        ("queue_length", no("Valid queue names are: a, b")),
     ],
 )
 def test_an_unknown_queue_is_named(connect: Connect, verb: str, data: bytes) -> None:
@@ -499,7 +499,7 @@ def test_nobody_there_is_unreachable_for_every_verb(connect: Connect) -> None:
         for call in (
             client.ping,
             lambda: client.get_submission("q"),
-            lambda: client.get_queue_length("q"),
+            lambda: client.queue_length("q"),
             lambda: client.put_result(HEADER, BODY),
             lambda: client.submit("q", "{}", callback_url="http://lms/x", lms_key="k"),
             lambda: client.fetch_file("/a"),

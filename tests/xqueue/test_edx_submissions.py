@@ -322,8 +322,8 @@ def test_the_length_of_a_queue_is_not_to_be_had_and_not_asked_for_twice(
     client = connect(lab.url)
     client.get_submission(queue)
     lab.control("requests")
-    assert client.get_queue_length(queue) is None
-    assert client.get_queue_length(queue) is None
+    assert client.queue_length(queue) is None
+    assert client.queue_length(queue) is None
     assert lab.control("requests") == ["GET /xqueue/get_queuelen/"]
 
 
