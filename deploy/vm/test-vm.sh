@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make test-vm`: the sandbox under a Debian kernel with the unified cgroup hierarchy, in a virtual machine.
 #
-#   deploy/vm/test-vm.sh [part ...]       parts: see tests/vm/guest.py; all of them by default
+#   deploy/vm/test-vm.sh [part ...]       parts: see tests/vm/guest.py; all but the long ones by default
 #
 # COMMIT=name     test that commit instead of the files as they lie here
 # ONLY=word,...   of each part, only the tests with one of these in their names

@@ -5,8 +5,8 @@ progress, "-- " is the result; the last of these is "-- verdict: passed" or "fai
 
 Each part is one pytest run in a transient service, as systemd starts the real one: a group of its own,
 delegated or not, as root or as an ordinary user. The host says on the kernel's command line which parts
-(vm.parts=a,b; all by default), which tests of them (vm.only=word,word), with how much patience
-(vm.patience=8), and what is tested (vm.what).
+(vm.parts=a,b, or "all"; by default all but the long ones), which tests of them (vm.only=word,word), with how
+much patience (vm.patience=8), and what is tested (vm.what).
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
-
-from sandbox import model
 
 USER = "warden"
 REPORT = Path("/var/tmp/report.xml")
@@ -42,6 +40,7 @@ class Part:
     delegated: bool = True
     properties: tuple[str, ...] = ()  # of the transient service
     sysctls: Mapping[str, int] = field(default_factory=dict)
+    long: bool = False  # hours on an emulated processor: only when named
 
     def __str__(self) -> str:
         words = [self.name, f"as {self.user}", "delegated" if self.delegated else "not delegated"]
@@ -69,26 +68,31 @@ class Result:
         return f"{counts} ({self.took_s:.0f} s){end}"
 
 
+ATTACKS = ("tests/sandbox/test_attacks.py",)
+ON_GROUPS = "memory_ or fork_ or thread_bomb or many_ or cpu_shared or cgroup"
+"""What control groups judge, and what another kernel may judge otherwise."""
+ON_BORDERS = "mount or unshare or setns or clone or userns or proc or signal or kill"
+
+
 def parts() -> list[Part]:
     """All of them, in the order in which they run: the short ones first."""
-    found = [
+    refusing = {NO_USERNS: 0}
+    attacks = f"({ON_GROUPS} or {ON_BORDERS})"
+    return [
         Part("delegated", ("tests/vm/delegated.py",)),
         Part("delegated-root", ("tests/vm/delegated.py",), "not course", user="root"),
         Part("unit", ("tests/vm/unit.py",), user="root"),
         Part("slice", ("tests/vm/crowded.py",), properties=("MemoryMax=400M",)),
         Part("not-delegated", ("tests/vm/undelegated.py",), delegated=False),
-        Part("refused", ("tests/vm/refused.py",), sysctls={NO_USERNS: 0}),
+        Part("refused", ("tests/vm/refused.py",), sysctls=refusing),
         Part("refused-debian", ("tests/vm/refused.py",), sysctls={NO_USERNS_DEBIAN: 0}),
-    ]
-    if "REDUCED" in model.Isolation.__members__:
-        found += [
-            Part("reduced", ("tests/vm/reduced.py",), sysctls={NO_USERNS: 0}),
-            Part("sandbox-reduced", ("tests/sandbox",), "reduced", sysctls={NO_USERNS: 0}),
-        ]
-    return [
-        *found,
-        Part("sandbox-root", ("tests/sandbox",), user="root"),
-        Part("sandbox-user", ("tests/sandbox",), "not reduced"),
+        Part("reduced", ("tests/vm/reduced.py",), sysctls=refusing),
+        Part("attacks", ATTACKS, f"{attacks} and not reduced"),
+        Part("attacks-root", ATTACKS, f"({ON_GROUPS}) and not reduced", user="root"),
+        Part("attacks-reduced", ATTACKS, f"{attacks} and reduced", sysctls=refusing),
+        Part("sandbox-reduced", ("tests/sandbox",), "reduced", sysctls=refusing, long=True),
+        Part("sandbox-root", ("tests/sandbox",), user="root", long=True),
+        Part("sandbox-user", ("tests/sandbox",), "not reduced", long=True),
     ]
 
 
@@ -179,7 +183,10 @@ def main() -> None:
     for name, value in facts().items():
         print(f"-- {name}: {value}", flush=True)
     wanted = [name for name in words().get("vm.parts", "").split(",") if name]
-    chosen = [part for part in parts() if not wanted or part.name in wanted]
+    if wanted == ["all"]:
+        chosen = parts()
+    else:
+        chosen = [part for part in parts() if (part.name in wanted if wanted else not part.long)]
     results = []
     for part in chosen:
         print(f"== {part}", flush=True)
