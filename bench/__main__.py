@@ -11,12 +11,24 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import grading, leak, numpy_grading, programs, runs, service
+from bench import grading, journal, leak, numpy_grading, programs, runs, service
 
 COURSE = Path(__file__).resolve().parent.parent / "course"
 
 
-PARTS = ("runs", "programs", "grading", "numpy", "service", "idle", "memory", "leak")
+PARTS = (
+    "runs",
+    "programs",
+    "grading",
+    "numpy",
+    "journal",
+    "service",
+    "edx",
+    "burst",
+    "idle",
+    "memory",
+    "leak",
+)
 
 
 def main() -> int:
@@ -26,6 +38,7 @@ def main() -> int:
     parser.add_argument(
         "--count", type=int, default=400, help="submissions through the service (default 400)"
     )
+    parser.add_argument("--burst", type=int, default=2000, help="submissions in a burst (default 2000)")
     parser.add_argument("--idle", type=float, default=30, help="seconds of idling (default 30)")
     parser.add_argument("--runs", type=int, default=20_000, help="in search of leaks (default 20000)")
     parser.add_argument("--only", choices=PARTS, help="a part of the table")
@@ -84,6 +97,14 @@ def main() -> int:
             sizes = [cost.zygote_pss_bytes for cost in (numpy.plain, numpy.numpy, numpy.heavy)]
             shown = ", ".join(f"{size / 2**20:.0f}" for size in sizes)
             row("zygote (PSS): plain, numpy, numpy and pandas", f"{shown} MiB")
+    if wanted("journal"):
+        book = journal.measure(chosen.count)
+        fsyncs = "not counted: there is no strace" if book.fsyncs is None else f"{book.fsyncs:.2f} fsyncs"
+        row(
+            "the journal, per submission",
+            f"{book.wall_s * 1e3:.2f} ms ({book.cpu_s * 1e3:.2f} ms CPU), {fsyncs}",
+            "≤ 1 fsync a state",
+        )
     if wanted("service"):
         ceiling = service.throughput(COURSE, True, chosen.count, cores)
         course = service.throughput(COURSE, False, chosen.count, cores)
@@ -91,6 +112,19 @@ def main() -> int:
         row("the same with a grader that does nothing", f"{ceiling.per_s:.0f} submissions/s")
         row("CPU per submission, service and jails", f"{course.cpu_s * 1e3:.1f} ms", "≤ 8 ms")
         row("… of it without grading", f"{ceiling.cpu_s * 1e3:.1f} ms")
+    if wanted("edx"):
+        per_s = service.on_edx_submissions(COURSE, chosen.count, cores)
+        row(
+            "course through edx-submissions on PostgreSQL (cold start included)",
+            "not measured: it is not installed" if per_s is None else f"{per_s:.0f} submissions/s",
+        )
+    if wanted("burst"):
+        crowd = service.burst(COURSE, chosen.burst, cores)
+        row(
+            f"a burst of {crowd.submissions:,}, drained",
+            f"{crowd.drained_s:.0f} s ({crowd.submissions / crowd.drained_s:.0f} submissions/s)",
+        )
+        row("… polls of the server while it lasted", f"{crowd.polls:,}")
     if wanted("idle"):
         idle = service.idle(COURSE, 20, chosen.idle)
         row(f"{idle.queues} idle queues: share of a core", f"{idle.core:.2%}", "< 1 %")

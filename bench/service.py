@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,8 @@ import psutil
 from graders import manifest
 from graders.model import Verdict
 from supervisor.lab import Lab
+from tests.xqueue.real.lab_process import Lab as Edx
+from tests.xqueue.real.lab_process import LabMissing
 
 CONFIG = """
 [warden]
@@ -38,6 +43,7 @@ workers = {workers}
 {handler}
 """
 
+RUN = "from supervisor.cli import main; main()"
 GRADELIB = 'kind = "gradelib"\ngrader_root = "{root}"\nsandbox = "python"'
 NOOP = 'kind = "class"\nclass = "bench.noop:Noop"\ngrader_root = "{root}"\nsandbox = "python"'
 
@@ -74,12 +80,7 @@ def _lab(queues: dict[str, int], handler: str) -> Iterator[Lab]:
 
 def throughput(root: Path, noop: bool, count: int, workers: int) -> Throughput:
     """`count` right submissions of the course at `root`, submitted while the service grades."""
-    samples = [
-        (problem.payload, sample.response)
-        for problem in manifest.load(root)
-        for sample in problem.submissions
-        if sample.expected == {Verdict.CORRECT}
-    ]
+    samples = _right(root)
     handler = (NOOP if noop else GRADELIB).format(root=root.absolute())
     with _lab({"bench": workers}, handler) as lab:
         # A first lap warms the jails and the references, and is not counted.
@@ -97,8 +98,79 @@ def throughput(root: Path, noop: bool, count: int, workers: int) -> Throughput:
         return Throughput(count, count / took, (_cpu(supervisor) - before) / count)
 
 
-def _arrive(lab: Lab, count: int) -> None:
-    got = lab.lms.wait(count, 300)
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """A queue full of submissions when the service starts. `polls` until it was empty."""
+
+    submissions: int
+    drained_s: float
+    polls: int
+
+
+def burst(root: Path, count: int, workers: int) -> Burst:
+    """`count` right submissions of the course are in the queue when the warm service hears of them."""
+    samples = _right(root)
+    with _lab({"bench": workers}, GRADELIB.format(root=root.absolute())) as lab:
+        for number in range(count):
+            payload, response = samples[number % len(samples)]
+            lab.submit("bench", f"burst-{number}", payload, response)
+        started = time.monotonic()
+        lab.start_supervisor()
+        _arrive(lab, count, 900)
+        drained_s = time.monotonic() - started
+        lab.settled(count)
+        return Burst(count, drained_s, _polls(lab))
+
+
+def on_edx_submissions(root: Path, count: int, workers: int) -> float | None:
+    """Submissions a second through the LMS's own server on PostgreSQL; None if that is not installed."""
+    samples = _right(root)
+    try:
+        with Edx() as edx, TemporaryDirectory(prefix="warden-bench-") as folder:
+            where = Path(folder)
+            password = where / "password"
+            password.touch(mode=0o600)
+            password.write_text("grader-password")
+            queue = QUEUE.format(name="bench", workers=workers, handler=GRADELIB.format(root=root.absolute()))
+            config = CONFIG.replace("http://127.0.0.1:1", edx.url).replace(
+                'username = "unused"\npassword_file = "unused"',
+                'username = "grader"\npassword_file = "password"',
+            )
+            (where / "config.toml").write_text(config + queue)
+            ids = []
+            for number in range(count):
+                problem, response = samples[number % len(samples)]
+                grader = json.loads(problem)["grader"]
+                ids.append(edx.control("enqueue", queue="bench", answer=response, grader=grader))
+            command = [sys.executable, "-c", RUN, "run", "-c", str(where / "config.toml")]
+            with (where / "log").open("wb") as log:
+                started = time.monotonic()
+                service = subprocess.Popen(command, stdout=log, stderr=log, cwd=where)
+            try:
+                for submission in ids:
+                    while edx.control("state", submission=submission)["status"] != "retired":
+                        if time.monotonic() - started > 600 or service.poll() is not None:
+                            raise RuntimeError((where / "log").read_text()[-2000:])
+                        _pause(0.05)
+                return count / (time.monotonic() - started)
+            finally:
+                service.terminate()
+                service.wait(60)
+    except LabMissing:
+        return None
+
+
+def _right(root: Path) -> list[tuple[str, str]]:
+    return [
+        (problem.payload, sample.response)
+        for problem in manifest.load(root)
+        for sample in problem.submissions
+        if sample.expected == {Verdict.CORRECT}
+    ]
+
+
+def _arrive(lab: Lab, count: int, for_s: float = 300) -> None:
+    got = lab.lms.wait(count, for_s)
     if got < count:
         raise RuntimeError(f"only {got} of {count} results arrived\n{lab.log('supervisor')}")
 
