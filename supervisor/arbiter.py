@@ -26,15 +26,13 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from graders.model import Cause
-from supervisor import __version__, pacer, slot, spawn, status
+from supervisor import signals, slot, spawn
 from supervisor.events import (
     ChannelClosed,
     Delivered,
@@ -52,66 +50,21 @@ from supervisor.events import (
 )
 from supervisor.ledger import Ledger, QueueLedger, ServerLedger
 from supervisor.notify import Notifier
-from supervisor.pacer import Pace, Pacer, Poll
-from supervisor.slot import Action, Slot
-from supervisor.spawn import Child, Seat
-from supervisor.status import ServiceState, SlotState, SlotStatus, Status
+from supervisor.pacer import Poll
+from supervisor.place import Place, how_it_ended
+from supervisor.plan import Plan
+from supervisor.publisher import Observer, Publisher
+from supervisor.slot import Action
+from supervisor.spawn import Seat
+from supervisor.status import ServiceState, SlotState
+from supervisor.turns import Turns
 
 log = logging.getLogger(__name__)
 
-PUBLISH_S: Final = 2.0
-"""The status document is written this often while things happen."""
-AGE_S: Final = 8.0
-"""And this often when nothing does but polls of empty queues; health judges by its age."""
 STALL_S: Final = 0.5
 """The loop woke so much later than it meant to: the machine slept, or this process was stopped."""
 
 Now = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePlan:
-    """A queue as the arbiter needs it. `refused` says why its configuration is bad ("" = it is good)."""
-
-    name: str
-    server: str
-    workers: int = 1
-    cpus: tuple[int, ...] | None = None
-    pace: Pace = Pace()  # noqa: RUF009 (frozen)
-    refused: str = ""
-    backlog: int = 0
-    backlog_oldest_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that the arbiter does not decide itself. `servers` maps names to URLs without credentials."""
-
-    queues: tuple[QueuePlan, ...]
-    servers: Mapping[str, str]
-    status_path: Path
-    drain_s: float = 30.0
-    policy: slot.Policy = slot.Policy()  # noqa: RUF009 (frozen)
-    config_path: str = ""
-    config_digest: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """A slot with the process that sits in it."""
-
-    id: str
-    index: int
-    queue: str
-    cpu: int | None
-    machine: Slot = field(default_factory=Slot)
-    child: Child | None = None
-    owner: str = ""
-    generation: int = 0
-    phase: Phase | None = None
-    until: float | None = None
-    graded: int = 0
-    trouble: Trouble | None = None  # the last word of a worker that then died explains its death
 
 
 class Arbiter:
@@ -124,6 +77,7 @@ class Arbiter:
         wall: unix seconds, for the status document only.
         dice: random in 0..1, for jitter.
         on_ready: called once, when every slot has started or failed to.
+        observers: see each status document as it is written.
     """
 
     def __init__(
@@ -136,6 +90,7 @@ class Arbiter:
         dice: Now = random.random,
         notifier: Notifier | None = None,
         on_ready: Callable[[], None] = lambda: None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._plan = plan
         self._main = main
@@ -146,15 +101,10 @@ class Arbiter:
         self._on_ready = on_ready
         self._selector = selectors.DefaultSelector()
         self._state = ServiceState.STARTING
-        self._started_at = wall()
         self._ledger = Ledger()
-        self._paces = {queue.name: queue.pace for queue in plan.queues}
-        self._pacers = {queue.name: Pacer() for queue in plan.queues}
-        self._waiting: dict[str, list[_Place]] = {queue.name: [] for queue in plan.queues}
-        self._places: list[_Place] = []
-        self._dirty = True
-        self._write_now = False
-        self._written = float("-inf")
+        self._turns = Turns(dice)
+        self._publisher = Publisher(plan, self._ledger, wall, observers)
+        self._places: list[Place] = []
         self._told_systemd = float("-inf")
         self._mercy_until = float("-inf")
         self._seen = float("inf")  # when the clock was last looked at, before the rest of a turn
@@ -178,6 +128,7 @@ class Arbiter:
                     "queue refused", extra={"queue": queue.name, "cause": "CONFIG", "why": queue.refused}
                 )
                 continue
+            self._turns.open(queue.name, queue.pace)
             self._ledger.servers.setdefault(queue.server, ServerLedger(""))
             for number in range(queue.workers):
                 if queue.cpus is None:
@@ -185,7 +136,7 @@ class Arbiter:
                     turn += 1
                 else:
                     cpu = queue.cpus[number % len(queue.cpus)]
-                self._places.append(_Place(f"{queue.name}.{number}", len(self._places), queue.name, cpu))
+                self._places.append(Place(f"{queue.name}.{number}", len(self._places), queue.name, cpu))
 
     # -- the loop ----------------------------------------------------------------------------------------
 
@@ -196,7 +147,7 @@ class Arbiter:
             OSError: the status file cannot be written at the start.
         """
         spawn.freeze()
-        with self._signals() as pipe:
+        with signals.listen() as pipe:
             self._selector.register(pipe, selectors.EVENT_READ, lambda: self._on_signals(pipe))
             self._publish(self._clock(), must=True)  # and see that it can be written, before anybody is born
             try:
@@ -245,38 +196,19 @@ class Arbiter:
         deadlines = [place.machine.deadline for place in self._places if place.machine.deadline is not None]
         if now < self._mercy_until:
             deadlines = [max(deadline, self._mercy_until) for deadline in deadlines]
-        for queue, waiting in self._waiting.items():
-            if waiting and not self._pacers[queue].holder:
-                deadlines.append(self._pacers[queue].next_at)
-        deadlines.append(self._written + (PUBLISH_S if self._dirty else AGE_S))
+        if (turn_at := self._turns.next_at()) is not None:
+            deadlines.append(turn_at)
+        deadlines.append(self._publisher.due_at)
         if self._notifier.watchdog_s is not None:
             deadlines.append(self._told_systemd + self._notifier.watchdog_s)
         return min(deadlines)
 
     # -- handle ------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[socket.socket]:
-        """Signals become bytes on a pipe; the handlers themselves do nothing."""
-        read, write = socket.socketpair()
-        read.setblocking(False)
-        write.setblocking(False)
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-        before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-        wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
-        try:
-            yield read
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            read.close()
-            write.close()
-
     def _on_signals(self, pipe: socket.socket) -> None:
-        for number in pipe.recv(4096):
-            if number == signal.SIGUSR2:
-                self._write_now = True
+        for number in signals.read(pipe):
+            if number is signal.SIGUSR2:
+                self._publisher.at_once()
             else:
                 self._terms += 1
         if self._terms and self._state is not ServiceState.DRAINING:
@@ -286,12 +218,12 @@ class Arbiter:
             deadline = self._clock() + self._plan.drain_s
             for place in self._places:
                 self._step(place, slot.Drain(deadline))
-            self._write_now = True
+            self._publisher.at_once()
         if self._terms > 1:
             for place in self._places:
                 self._step(place, slot.KillNow())
 
-    def _on_channel(self, place: _Place) -> None:
+    def _on_channel(self, place: Place) -> None:
         child = place.child
         if child is None:
             return
@@ -309,7 +241,7 @@ class Arbiter:
         with contextlib.suppress(KeyError):  # forgotten before
             self._selector.unregister(what)
 
-    def _on_word(self, place: _Place, word: Word) -> None:
+    def _on_word(self, place: Place, word: Word) -> None:
         now = self._clock()
         self._step(place, slot.Spoke(word.until, word.phase is not Phase.START))
         place.phase, place.until = word.phase, word.until
@@ -317,7 +249,7 @@ class Arbiter:
             self._ledger.note(place.queue, place.id, event, self._wall())
             match event:
                 case Polled(how):
-                    self._poll_ended(place, how, now)
+                    self._turns.ended(place, how, now)
                     if how is Poll.EMPTY:
                         self._succeeded(place)
                         continue  # for an empty poll the document is not written sooner
@@ -330,24 +262,14 @@ class Arbiter:
                     )
                 case _:
                     place.graded += event.__struct_config__.tag == "graded"
-            self._dirty = True
-        waiting = self._waiting[place.queue]
-        holds = self._pacers[place.queue].holder == place.owner  # its word and our grant crossed
-        if word.wants_turn and place not in waiting and not holds:
-            waiting.append(place)
-        elif not word.wants_turn and place in waiting:
-            waiting.remove(place)
+            self._publisher.changed()
+        self._turns.heard(place, word.wants_turn)
 
-    def _succeeded(self, place: _Place) -> None:
+    def _succeeded(self, place: Place) -> None:
         place.trouble = None
         self._step(place, slot.Succeeded())
 
-    def _poll_ended(self, place: _Place, how: Poll, now: float) -> None:
-        state = self._pacers[place.queue]
-        if state.holder == place.owner:
-            self._pacers[place.queue] = pacer.ended(state, how, self._paces[place.queue], now, self._dice())
-
-    def _on_exit(self, place: _Place) -> None:
+    def _on_exit(self, place: Place) -> None:
         """The pidfd is readable: hear its last words, reap it, free what it held."""
         child = place.child
         if child is None:
@@ -357,9 +279,7 @@ class Arbiter:
         self._forget(child.channel)
         code = spawn.reap(child)
         place.child, place.phase, place.until = None, None, None
-        if place in self._waiting[place.queue]:
-            self._waiting[place.queue].remove(place)
-        self._poll_ended(place, Poll.LOST, self._clock())
+        self._turns.left(place, self._clock())
         self._ledger.queues[place.queue].slot_troubles.pop(place.id, None)
         for other in self._places:
             if other.queue == place.queue and other.child is not None:
@@ -375,11 +295,11 @@ class Arbiter:
 
     # -- doing what the slot machine says ----------------------------------------------------------------
 
-    def _step(self, place: _Place, event: slot.Event) -> None:
+    def _step(self, place: Place, event: slot.Event) -> None:
         before = place.machine
         place.machine, actions = slot.step(before, event, self._plan.policy, self._clock(), self._dice())
         if place.machine.state is not before.state:
-            self._dirty = True
+            self._publisher.changed()
             log.debug("slot", extra={"slot": place.id, "from": before.state, "to": place.machine.state})
         for action in actions:
             match action:
@@ -393,7 +313,7 @@ class Arbiter:
                     if place.child is not None:
                         spawn.kill(place.child, signal.SIGKILL)
 
-    def _spawn(self, place: _Place) -> None:
+    def _spawn(self, place: Place) -> None:
         place.generation += 1
         place.owner = f"{place.id}#{place.generation}"
         seat = Seat(place.id, place.queue, place.index, place.cpu, place.owner)
@@ -407,7 +327,7 @@ class Arbiter:
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_channel(place))
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(place))
 
-    def _order(self, place: _Place, order: Order) -> bool:
+    def _order(self, place: Place, order: Order) -> bool:
         if place.child is None:
             return False
         try:
@@ -420,79 +340,25 @@ class Arbiter:
     def _grant(self, now: float) -> None:
         if self._state is ServiceState.DRAINING:
             return
-        for queue, waiting in self._waiting.items():
-            while waiting and self._pacers[queue].may_grant(now):
-                place = waiting.pop(0)
-                if self._order(place, Grant()):
-                    self._pacers[queue] = pacer.grant(self._pacers[queue], place.owner)
-                    self._ledger.granted(queue, self._wall())
-                    self._step(place, slot.Asked())
+        for place in self._turns.due(now):
+            if self._order(place, Grant()):
+                self._turns.granted(place)
+                self._ledger.granted(place.queue, self._wall())
+                self._step(place, slot.Asked())
 
     # -- publish -----------------------------------------------------------------------------------------
 
     def _publish(self, now: float, *, must: bool = False) -> None:
         if self._state is ServiceState.STARTING and self._all_started():
             self._state = ServiceState.RUNNING
-            self._write_now = True
+            self._publisher.at_once()
             self._notifier.tell(READY="1", STATUS=f"{len(self._places)} workers")
             self._on_ready()
-        due = now - self._written >= (PUBLISH_S if self._dirty else AGE_S)
-        if not (must or due or self._write_now):
-            return
-        self._written, self._dirty, self._write_now = now, False, False
-        try:
-            status.write(self._plan.status_path, self.document(now))
-        except OSError as error:
-            if must and self._state is ServiceState.STARTING:
-                raise
-            # Grading goes on; health sees the file's age.
-            why = error.strerror or str(error)
-            log.error("cannot write the status file", extra={"cause": "HOST", "why": why})
+        self._publisher.publish(self._state, self._places, now, must=must)
 
     def _all_started(self) -> bool:
         unready = (SlotState.STARTING, SlotState.STOPPED)
         return not any(place.machine.state in unready for place in self._places)
-
-    def document(self, now: float) -> Status:
-        """The status document as of `now` (monotonic)."""
-        wall = self._wall()
-        by_queue: dict[str, list[SlotStatus]] = {queue.name: [] for queue in self._plan.queues}
-        for place in self._places:
-            machine = place.machine
-            by_queue[place.queue].append(
-                SlotStatus(
-                    id=place.id,
-                    state=machine.state,
-                    since=round(wall - (now - machine.since), 3),
-                    pid=place.child.pid if place.child else None,
-                    cpu=place.cpu,
-                    phase=place.phase.value if place.phase else "",
-                    until=round(wall + (place.until - now), 3) if place.until is not None else None,
-                    graded=place.graded,
-                    crashes=machine.crashes,
-                    memory_bytes=_resident_bytes(place.child.pid) if place.child else None,
-                    cause=machine.cause,
-                    message=machine.message,
-                )
-            )
-        queues = {
-            name: self._ledger.queues[name].status(tuple(slots), wall) for name, slots in by_queue.items()
-        }
-        return Status(
-            written_at=wall,
-            state=self._state,
-            pid=os.getpid(),
-            started_at=self._started_at,
-            warden_version=__version__,
-            host=socket.gethostname(),
-            config_path=self._plan.config_path,
-            config_digest=self._plan.config_digest,
-            isolation=dict(self._ledger.isolation),
-            servers={name: server.status() for name, server in self._ledger.servers.items()},
-            queues=queues,
-            totals=status.total(queues),
-            alerts=self._ledger.alerts(),
-        )
 
     def _tell_systemd(self, now: float) -> None:
         every = self._notifier.watchdog_s
@@ -508,28 +374,3 @@ class Arbiter:
                 spawn.reap(place.child)
                 place.child = None
         self._selector.close()
-
-
-def how_it_ended(code: int, trouble: Trouble | None) -> slot.Exited:
-    """What a worker's exit code (minus its signal) means; its last trouble is the better explanation."""
-    said = trouble.message if trouble else ""
-    if code == spawn.EXIT_ORDERLY:
-        return slot.Exited(orderly=True, cause=Cause.HOST, message="")
-    if code in (spawn.EXIT_UNAVAILABLE, spawn.EXIT_CONFIG):
-        cause = Cause.CONFIG if code == spawn.EXIT_CONFIG else Cause.SANDBOX_UNAVAILABLE
-        return slot.Exited(orderly=False, cause=cause, message=said or "it gave no reason", hopeless=True)
-    if code == -signal.SIGKILL:
-        message = "killed by somebody else with SIGKILL: the kernel for want of memory, or a person"
-        return slot.Exited(orderly=False, cause=Cause.RESOURCE, message=message)
-    if code < 0:
-        message = f"died of signal {-code} ({signal.strsignal(-code)})"
-        return slot.Exited(orderly=False, cause=Cause.HOST, message=message)
-    cause = trouble.cause if trouble else Cause.HOST
-    return slot.Exited(orderly=False, cause=cause, message=said or f"ended with code {code}; see the log")
-
-
-def _resident_bytes(pid: int) -> int | None:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):  # it ended, and is not reaped yet
-        return None

@@ -90,6 +90,10 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     backlog_oldest_at: float | None = None  # when the oldest of them came
     queue_length: int | None = None  # as the server tells it; None if it does not
     verdicts: dict[str, int] = {}
+    paused_since: float | None = None  # None: it is not paused
+    paused_until: float | None = None  # None: until somebody resumes it, if it is paused
+    paused_message: str = ""
+    paused_by: str = ""
 
 
 class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +127,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
 
 
+class Reload(msgspec.Struct, frozen=True, kw_only=True):
+    """The last reload of the configuration. `message`: what it changed, or why the old one is kept."""
+
+    at: float
+    ok: bool
+    message: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document."""
 
@@ -141,6 +153,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     queues: dict[str, QueueStatus] = {}
     totals: Totals = Totals()
     alerts: tuple[Alert, ...] = ()
+    reload: Reload | None = None
 
     def __post_init__(self) -> None:
         if not self.written_at_iso:

@@ -18,12 +18,13 @@ import click
 
 from sandbox import cgroup
 from supervisor import journal, lock, log, notify, worker
-from supervisor.arbiter import Arbiter, Plan, QueuePlan
+from supervisor.arbiter import Arbiter
 from supervisor.cli import options
 from supervisor.config import ConfigError, load
 from supervisor.foreign import refusal
 from supervisor.journal import Backlog, JournalError
 from supervisor.pacer import Pace
+from supervisor.plan import Plan, QueuePlan
 from supervisor.settings import Config
 from xqueue.access import show
 

@@ -11,7 +11,7 @@ from graders.model import Cause
 from supervisor.cli.health import SECONDS
 from supervisor.health import Thresholds
 from supervisor.settings import SECTIONS, reference
-from supervisor.status import SCHEMA, Alert, QueueStatus, ServerStatus, SlotStatus, Status, Totals
+from supervisor.status import SCHEMA, Alert, QueueStatus, Reload, ServerStatus, SlotStatus, Status, Totals
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -37,7 +37,7 @@ def fields_of(page: str, heading: str) -> list[str]:
     return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
 
 
-@pytest.mark.parametrize("struct", [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert])
+@pytest.mark.parametrize("struct", [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert, Reload])
 def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
     page = PAGE.with_name("status.md").read_text(encoding="utf-8")
     assert fields_of(page, struct.__name__) == list(struct.__struct_fields__)

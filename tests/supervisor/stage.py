@@ -22,11 +22,12 @@ import psutil
 
 from graders.model import Cause
 from supervisor import lock, status
-from supervisor.arbiter import Arbiter, Plan, QueuePlan
+from supervisor.arbiter import Arbiter
 from supervisor.backoff import Backoff
 from supervisor.events import Inherit, Phase, Polled, Trouble, next_order, send
 from supervisor.heartbeat import Voice
 from supervisor.pacer import Pace, Poll
+from supervisor.plan import Plan, QueuePlan
 from supervisor.slot import Policy
 from supervisor.spawn import EXIT_UNAVAILABLE, Main, Seat
 

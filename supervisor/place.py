@@ -1,0 +1,80 @@
+"""A seat with the process that sits in it, as the arbiter holds it, and what the end of that process means.
+
+Runs in: supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graders.model import Cause
+from supervisor import slot, spawn
+from supervisor.events import Phase, Trouble
+from supervisor.slot import Slot
+from supervisor.spawn import Child
+from supervisor.status import SlotStatus
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A slot, its machine, its worker. `until` is the worker's promise (monotonic seconds)."""
+
+    id: str
+    index: int
+    queue: str
+    cpu: int | None
+    machine: Slot = field(default_factory=Slot)
+    child: Child | None = None
+    owner: str = ""
+    generation: int = 0
+    phase: Phase | None = None
+    until: float | None = None
+    graded: int = 0
+    trouble: Trouble | None = None  # the last word of a worker that then died explains its death
+
+    def status(self, now: float, wall: float) -> SlotStatus:
+        """Its part of the document; `now` monotonic, `wall` unix seconds of the same moment."""
+        machine = self.machine
+        return SlotStatus(
+            id=self.id,
+            state=machine.state,
+            since=round(wall - (now - machine.since), 3),
+            pid=self.child.pid if self.child else None,
+            cpu=self.cpu,
+            phase=self.phase.value if self.phase else "",
+            until=round(wall + (self.until - now), 3) if self.until is not None else None,
+            graded=self.graded,
+            crashes=machine.crashes,
+            memory_bytes=resident_bytes(self.child.pid) if self.child else None,
+            cause=machine.cause,
+            message=machine.message,
+        )
+
+
+def how_it_ended(code: int, trouble: Trouble | None) -> slot.Exited:
+    """What a worker's exit code (minus its signal) means; its last trouble is the better explanation."""
+    said = trouble.message if trouble else ""
+    if code == spawn.EXIT_ORDERLY:
+        return slot.Exited(orderly=True, cause=Cause.HOST, message="")
+    if code in (spawn.EXIT_UNAVAILABLE, spawn.EXIT_CONFIG):
+        cause = Cause.CONFIG if code == spawn.EXIT_CONFIG else Cause.SANDBOX_UNAVAILABLE
+        return slot.Exited(orderly=False, cause=cause, message=said or "it gave no reason", hopeless=True)
+    if code == -signal.SIGKILL:
+        message = "killed by somebody else with SIGKILL: the kernel for want of memory, or a person"
+        return slot.Exited(orderly=False, cause=Cause.RESOURCE, message=message)
+    if code < 0:
+        message = f"died of signal {-code} ({signal.strsignal(-code)})"
+        return slot.Exited(orderly=False, cause=Cause.HOST, message=message)
+    cause = trouble.cause if trouble else Cause.HOST
+    return slot.Exited(orderly=False, cause=cause, message=said or f"ended with code {code}; see the log")
+
+
+def resident_bytes(pid: int) -> int | None:
+    """The resident set of a process, None if it has just ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):  # it ended, and is not reaped yet
+        return None

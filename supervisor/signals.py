@@ -1,0 +1,38 @@
+"""The supervisor's signals, as bytes on a socket that its loop waits on.
+
+Runs in: supervisor. The handlers themselves do nothing: what a signal means is decided in the loop, between
+two turns, never in the middle of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[socket.socket]:
+    """The socket that becomes readable with each signal; `read` it. The old handlers come back after it."""
+    read, write = socket.socketpair()
+    read.setblocking(False)
+    write.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: None) for number in HEARD}
+    wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+    try:
+        yield read
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        read.close()
+        write.close()
+
+
+def read(pipe: socket.socket) -> list[signal.Signals]:
+    """The signals that came, in their order."""
+    return [signal.Signals(number) for number in pipe.recv(4096)]
