@@ -52,7 +52,8 @@ from supervisor.spawn import EXIT_CONFIG, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAI
 from xqueue.answer import Dialect
 from xqueue.client import ServerAccess, XQueueClient
 from xqueue.errors import FileRefused, FileUnavailable, Misconfigured, QueueError
-from xqueue.protocol import Submission, sanitise_file_names
+from xqueue.filenames import sanitise_file_names
+from xqueue.protocol import Submission
 
 log = logging.getLogger(__name__)
 

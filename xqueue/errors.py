@@ -8,7 +8,7 @@ Runs in: worker, supervisor, tools. Values only.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ProtocolError(ValueError):
@@ -26,6 +26,16 @@ class QueueError(Exception):
     cause: ClassVar[str] = "QUEUE_ERROR"
     retry: ClassVar[bool] = True
 
+    def __init__(self, what: str, mend: str = "") -> None:
+        """`what` happened, and where; `mend` is what to do about it, "" if there is nothing but to wait."""
+        super().__init__(f"{what}; {mend}" if mend else what)
+        self.what = what
+        self.mend = mend
+
+    def anew(self) -> Self:
+        """The same without the traceback that a raised one drags along."""
+        return type(self)(self.what, self.mend)
+
 
 class Unreachable(QueueError):
     """No answer: name, connection, TLS or time. Nothing was asked, or nothing that matters was done."""
@@ -36,9 +46,12 @@ class Unreachable(QueueError):
 class ServerError(QueueError):
     """It answered, but not in the protocol: 500, an HTML page, garbage, too much."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, status: int | None = None) -> None:
+        super().__init__(what)
         self.status = status
+
+    def anew(self) -> Self:
+        return type(self)(self.what, self.status)
 
 
 class Misconfigured(QueueError):

@@ -14,8 +14,7 @@ import hashlib
 import json
 import math
 import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote_plus
@@ -41,8 +40,6 @@ __all__ = [
     "encode_reply",
     "encode_reply_header",
     "encode_submit_header",
-    "sanitise_file_name",
-    "sanitise_file_names",
 ]
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -59,9 +56,6 @@ MAX_SCORE = 1_000_000
 
 MAX_FILES = 100
 """Most files of one submission; the LMS itself lets a learner upload 20."""
-
-MAX_NAME_BYTES = 100
-"""Longest sanitised file name; a file system takes 255, a suffix for uniqueness must fit in too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +173,7 @@ def _kind(value: object) -> str:
             return "an object"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Lone surrogates, which JSON escapes can spell and UTF-8 cannot, become U+FFFD."""
     if text.isascii():
         return text
@@ -190,7 +184,7 @@ def _text(value: object, what: str) -> str:
     """A value as the text a grader sees: "" for null, a string as it is, anything else as JSON."""
     if value is None:
         return ""
-    return _clean(value if isinstance(value, str) else _dumps(value, what))
+    return clean(value if isinstance(value, str) else _dumps(value, what))
 
 
 # -- The envelope --------------------------------------------------------------------------------------------
@@ -215,7 +209,7 @@ def decode_envelope(body: str | bytes) -> Envelope:
         return Envelope(code, value["content"])
     detail = value.get("detail")
     if isinstance(detail, str):
-        return Envelope(None, None, _clean(detail))
+        return Envelope(None, None, clean(detail))
     raise ProtocolError("the answer has neither return_code and content nor detail")
 
 
@@ -296,7 +290,7 @@ def decode_submission(queue: str, content: object) -> Submission:
         header=header,
         payload=payload,
         response=response,
-        student_key=_clean(student) if isinstance(student, str) else "",
+        student_key=clean(student) if isinstance(student, str) else "",
         submitted_at=_time(info.get("submission_time")),
         random_seed=_seed(info.get("random_seed")),
         files=urls,
@@ -320,7 +314,7 @@ def decode_files(files: object) -> dict[str, str]:
     for name, url in named.items():
         if not isinstance(url, str):
             raise ProtocolError("xqueue_files holds a URL that is not a string")
-        found[_clean(name)] = _clean(url)
+        found[clean(name)] = clean(url)
     return found
 
 
@@ -377,7 +371,7 @@ def decode_reply_header(header: object) -> ReplyHeader:
     Raises:
         ProtocolError: no object, no id (integer or text), or no key.
     """
-    if isinstance(header, str) and _clean(header) != header:
+    if isinstance(header, str) and clean(header) != header:
         raise ProtocolError("xqueue_header is not valid Unicode")
     value = _object(header, "xqueue_header")
     number, key = value.get("submission_id"), value.get("submission_key")
@@ -386,7 +380,7 @@ def decode_reply_header(header: object) -> ReplyHeader:
     if not isinstance(key, str):
         raise ProtocolError("xqueue_header has no submission_key")
     try:
-        return ReplyHeader(_clean(str(number)), _clean(key))
+        return ReplyHeader(clean(str(number)), clean(key))
     except ValueError:  # an integer too long to be written down
         raise ProtocolError("xqueue_header has no usable submission_id") from None
 
@@ -411,7 +405,7 @@ def decode_submit_header(header: object) -> SubmitHeader:
         text = value.get(name)
         if not isinstance(text, str):
             raise ProtocolError(f"xqueue_header has no {name}")
-        found.append(_clean(text))
+        found.append(clean(text))
     return SubmitHeader(*found)
 
 
@@ -432,7 +426,7 @@ def encode_reply(reply: Reply, header: str = "") -> str:
         raise ProtocolError(f"correct must be a boolean, not {_kind(reply.correct)}")
     if not isinstance(reply.msg, str) or not reply.msg:
         raise ProtocolError("msg must be a text that is not empty: the LMS calls an empty one invalid")
-    if _clean(reply.msg) != reply.msg:
+    if clean(reply.msg) != reply.msg:
         raise ProtocolError("msg is not valid Unicode")
     body = _dumps({"correct": reply.correct, "score": _score(reply.score), "msg": reply.msg}, "the reply")
     if (
@@ -471,42 +465,3 @@ def decode_reply(body: object) -> Reply:
     if not isinstance(msg, str):
         raise ProtocolError("the reply has no text msg")
     return Reply(correct, score, msg)
-
-
-# -- File names ----------------------------------------------------------------------------------------------
-
-
-def sanitise_file_name(name: str) -> str:
-    """An uploader's file name as one harmless path component.
-
-    The last component only, of slashes either way; letters, digits and a few marks stay, the rest becomes
-    "_"; no leading dot or dash; at most MAX_NAME_BYTES bytes of UTF-8, its suffix kept; never empty.
-    """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", _clean(name)))[-1]
-    safe = "".join(c if c.isalnum() or c in "._-+=,@() " else "_" for c in last)
-    safe = re.sub(r"^[.\- ]+", "", safe).rstrip(". ")
-    if not safe:
-        return "file"
-    stem, dot, suffix = safe.rpartition(".")
-    if dot and stem and len(suffix.encode()) <= 16:
-        return f"{_cut(stem, MAX_NAME_BYTES - len(suffix.encode()) - 1)}.{suffix}"
-    return _cut(safe, MAX_NAME_BYTES)
-
-
-def sanitise_file_names(names: Iterable[str]) -> dict[str, str]:
-    """Each of the names with a sanitised one of its own: two that come out equal are numbered apart."""
-    taken: set[str] = set()
-    found: dict[str, str] = {}
-    for name in names:
-        safe = candidate = sanitise_file_name(name)
-        number = 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{number}-{safe}"
-        taken.add(candidate)
-        found[name] = candidate
-    return found
-
-
-def _cut(text: str, size: int) -> str:
-    return text.encode()[:size].decode("utf-8", "ignore")

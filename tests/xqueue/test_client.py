@@ -198,6 +198,16 @@ def test_ping_of_a_legacy_server(connect: Connect) -> None:
         assert server.paths() == ["GET /xqueue/status/"]
 
 
+def test_a_knock_at_a_legacy_server_puts_an_empty_result(connect: Connect) -> None:
+    with Server(legacy(always(no("Incorrect reply format")))) as server:
+        client = connect(server.url)
+        client.knock()
+        assert (server.seen[-1].method, server.seen[-1].body) == ("POST", b"")
+        assert client.dialect is Dialect.LEGACY
+    with Server(legacy(always(answer(PAGE)))) as server, pytest.raises(ServerError):
+        connect(server.url).knock()
+
+
 @pytest.mark.parametrize("content", ["nonsense", {}, 5, None, '{"xqueue_header": "{}"}'])
 def test_a_pull_that_cannot_be_answered_is_an_error(connect: Connect, content: object) -> None:
     with (

@@ -337,6 +337,23 @@ def test_ping_needs_no_login(lab: Lab, connect: Connect) -> None:
     assert lab.control("requests") == ["GET /xqueue/status/"]
 
 
+def test_a_knock_tells_whether_a_poll_would_get_in_and_pulls_nothing(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    client.knock()
+    assert client.dialect is Dialect.LMS
+    assert any(line.startswith("sessionid=") for line in client.login_cookies)
+    assert lab.control("state", submission=number)["status"] == "pending"
+    assert "GET /xqueue/get_submission/" not in lab.control("requests")
+    with pytest.raises(NotPermitted, match="group xqueue") as caught:
+        connect(lab.url, username="outsider", password="outsider-password").knock()
+    assert caught.value.mend == "on the LMS the user must be in the group xqueue"
+    lab.control("end_sessions")
+    client.knock()
+
+
 def test_files_come_with_their_own_names_and_contents(lab: Lab, connect: Connect, queue: str) -> None:
     files = {"../../etc/x.py": "import this\n", "sp ace&<>'.txt": "ü" * 1000}
     lab.control("enqueue", queue=queue, answer="1", files=files)
