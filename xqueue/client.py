@@ -183,7 +183,8 @@ class XQueueClient:
         if answer.status == 409 or answer.status >= 500 or answer.status == 200:
             raise ReplyUncertain(
                 f"{self._where} answered a result with {answer.status} {self._session.said(answer)}:"
-                " it may have been accepted (the LMS says so to what it has already), or rolled back; send it again later"
+                " it may have been accepted (the LMS says so to what it has already), or rolled back;"
+                " send it again later"
             )
         raise self._session.general(answer)
 
