@@ -289,6 +289,7 @@ class Arbiter:
         if code != spawn.EXIT_ORDERLY and machine.cause is not None:
             fields = {"slot": place.id, "cause": machine.cause.value, "why": machine.message}
             log.error("worker died", extra={**fields, "pid": child.pid, "state": machine.state.value})
+            self._ledger.died(place.queue, machine.cause)
             text = f"worker {place.id}: {machine.message}"
             self._ledger.alert(machine.cause, text, place.queue, self._wall())
         place.trouble = None
@@ -324,6 +325,7 @@ class Arbiter:
             self._step(place, slot.Exited(orderly=False, cause=Cause.RESOURCE, message=message))
             return
         place.child = child
+        self._ledger.started(place.queue)
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_channel(place))
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(place))
 

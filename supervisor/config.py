@@ -310,6 +310,8 @@ class _Reader:
             return None
         if found["status_file"] is None:
             found["status_file"] = found["state_dir"] / "status.json"
+        if found["metrics_file"] is None:
+            found["metrics_file"] = found["state_dir"] / "metrics.prom"
         return Warden(**found)
 
     def server(self, name: str, table: object) -> Server | None:

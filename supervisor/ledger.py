@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
 from graders.model import Blame, Cause
 from supervisor.events import (
@@ -22,10 +22,13 @@ from supervisor.events import (
     Trouble,
     Well,
 )
+from supervisor.histogram import Tally
 from supervisor.pacer import Poll
 from supervisor.status import Alert, QueueStatus, ServerStatus, SlotState, SlotStatus
 
 MAX_ALERTS: Final = 50
+TIMES: Final = ("wait", "grading", "delivery", "total")
+"""Submitted to started, started to graded, graded to confirmed, submitted to confirmed."""
 
 Why = tuple[Cause, str]
 
@@ -63,6 +66,14 @@ class QueueLedger:
     backlog: int = 0
     backlog_oldest_at: float | None = None
     verdicts: dict[str, int] = field(default_factory=dict)
+    polled: dict[str, int] = field(default_factory=dict)
+    again: int = 0
+    failures: dict[Cause, int] = field(default_factory=dict)
+    dead_causes: dict[Cause, int] = field(default_factory=dict)
+    starts: int = 0
+    deaths: dict[Cause, int] = field(default_factory=dict)
+    recycled: int = 0
+    times: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in TIMES})
     poll_trouble: Why | None = None
     slot_troubles: dict[str, Why] = field(default_factory=dict)  # by slot
     refused: Why | None = None  # its configuration is bad
@@ -97,6 +108,14 @@ class QueueLedger:
             backlog=self.backlog,
             backlog_oldest_at=self.backlog_oldest_at,
             verdicts=dict(self.verdicts),
+            polled=dict(self.polled),
+            again=self.again,
+            failures=dict(self.failures),
+            dead_causes=dict(self.dead_causes),
+            starts=self.starts,
+            deaths=dict(self.deaths),
+            recycled=self.recycled,
+            times={name: tally.histogram() for name, tally in self.times.items()},
         )
 
 
@@ -140,6 +159,16 @@ class Ledger:
         """The latest last."""
         return tuple(self._alerts.values())
 
+    def started(self, queue: str) -> None:
+        """A worker of the queue was forked."""
+        self.queues[queue].starts += 1
+
+    def died(self, queue: str, cause: Cause) -> None:
+        """A worker of the queue ended and was not meant to."""
+        book = self.queues[queue]
+        _count(book.deaths, cause)
+        _count(book.failures, cause)
+
     def granted(self, queue: str, now: float) -> None:
         """A poll of the queue begins."""
         book = self.queues[queue]
@@ -156,10 +185,13 @@ class Ledger:
             case Received(again):
                 book.last_submission_at = now
                 book.received += not again
+                book.again += again
             case Graded():
                 book.graded += 1
-                book.verdicts[event.verdict] = book.verdicts.get(event.verdict, 0) + 1
+                _count(book.verdicts, event.verdict.value)
+                book.times["grading"].add(event.wall_s)
                 if event.blame is not Blame.LEARNER:
+                    _count(book.failures, event.cause)
                     text = f"{event.grader}: {event.message}" if event.grader else event.message
                     self.alert(event.cause, text, queue, now)
             case Delivered():
@@ -170,10 +202,13 @@ class Ledger:
             case Dead(cause, message):
                 book.dead += 1
                 book.last_dead_at = now
+                _count(book.dead_causes, cause)
                 if cause is Cause.REPLY_REFUSED:  # for all others Graded has raised one
+                    _count(book.failures, cause)
                     self.alert(cause, f"dead letter: {message}", queue, now)
             case Trouble(cause, message):
                 book.slot_troubles[slot] = (cause, message)
+                _count(book.failures, cause)
                 if event.server:
                     server.trouble = (cause, message)
                 else:
@@ -189,10 +224,19 @@ class Ledger:
 
     def _polled(self, book: QueueLedger, server: ServerLedger, event: Polled, now: float) -> None:
         server.dialect = event.dialect or server.dialect
+        _count(book.polled, event.how.value)
         if event.how in (Poll.HIT, Poll.EMPTY):
             book.last_poll_ok_at = server.last_ok_at = now
             book.poll_trouble = server.trouble = None
         elif event.how is Poll.ERROR:
             why = (event.cause or Cause.QUEUE_ERROR, event.message)
+            _count(book.failures, why[0])
             book.poll_trouble = why
             server.trouble = why
+
+
+_Key = TypeVar("_Key")
+
+
+def _count(counts: dict[_Key, int], key: _Key) -> None:
+    counts[key] = counts.get(key, 0) + 1

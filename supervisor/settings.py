@@ -62,6 +62,7 @@ class Warden:
 
     state_dir: Path
     status_file: Path
+    metrics_file: Path
     log: LogStyle = LogStyle.AUTO
     drain_s: float = 30.0
     journal_keep_days: int = 14
@@ -505,6 +506,13 @@ WARDEN: Final = (
         None,
         "Where the status document goes; `status.json` in `state_dir` if not set. Set it when another user's "
         "monitoring reads it. Its folder must exist.",
+    ),
+    Setting(
+        "metrics_file",
+        PATH,
+        None,
+        "Where the metrics go, for Prometheus (the textfile collector of node_exporter reads all `*.prom` of "
+        "a folder); `metrics.prom` in `state_dir` if not set. Its folder must exist.",
     ),
     Setting(
         "log", choice(LogStyle), "auto", "How the log reads; auto is human on a terminal, JSON otherwise."

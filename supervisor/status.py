@@ -12,7 +12,6 @@ Times are unix seconds. A count belongs to this life of the supervisor unless it
 
 from __future__ import annotations
 
-import contextlib
 import os
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,8 +21,10 @@ from typing import Final
 import msgspec
 
 from graders.model import Cause
+from supervisor import atomic
+from supervisor.histogram import BUCKETS_S, Histogram
 
-SCHEMA: Final = "1.0"
+SCHEMA: Final = "1.1"
 """major.minor. A reader takes any minor of its own major: fields are added, never renamed or removed."""
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -94,6 +95,14 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     paused_until: float | None = None  # None: until somebody resumes it, if it is paused
     paused_message: str = ""
     paused_by: str = ""
+    polled: dict[str, int] = {}  # how polls ended -> count: hit, empty, error, lost
+    again: int = 0  # submissions that the server handed out though they were in the journal
+    failures: dict[Cause, int] = {}  # all that went wrong
+    dead_causes: dict[Cause, int] = {}
+    starts: int = 0  # of workers
+    deaths: dict[Cause, int] = {}  # of workers, that were not meant to
+    recycled: int = 0  # workers that were replaced on purpose
+    times: dict[str, Histogram] = {}  # wait, grading, delivery, total -> how long they took
 
 
 class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +163,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals = Totals()
     alerts: tuple[Alert, ...] = ()
     reload: Reload | None = None
+    buckets_s: tuple[float, ...] = BUCKETS_S  # of every Histogram: upper bounds, the last count is beyond
 
     def __post_init__(self) -> None:
         if not self.written_at_iso:
@@ -213,19 +223,7 @@ def write(path: Path, status: Status) -> None:
     Raises:
         OSError: the folder cannot be written. The old file then still stands.
     """
-    raw = encode(status)
-    # One writer (the supervisor, alone in its state folder), so one name: a crash leaves one such file.
-    temporary = path.with_name(f".{path.name}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(temporary, flags, 0o644), "wb") as file:
-            os.fchmod(file.fileno(), 0o644)  # whatever the umask
-            file.write(raw)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    atomic.replace(path, encode(status))
 
 
 def read(path: Path) -> Status:

@@ -23,6 +23,7 @@ from supervisor.cli import options
 from supervisor.config import ConfigError, load
 from supervisor.foreign import refusal
 from supervisor.journal import Backlog, JournalError
+from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace
 from supervisor.plan import Plan, QueuePlan
 from supervisor.settings import Config
@@ -71,6 +72,7 @@ def _serve(config: Config) -> int:
                 worker.main_of(config),
                 notifier=notify.from_environment(),
                 on_ready=lambda: _say_ready(config),
+                observers=[MetricsFile(config.warden.metrics_file)],
             )
             return arbiter.run()
     except lock.AlreadyRunning as error:

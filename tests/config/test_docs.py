@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from graders.model import Cause
+from supervisor import metrics
 from supervisor.cli.health import SECONDS
 from supervisor.health import Thresholds
+from supervisor.histogram import Histogram
 from supervisor.settings import SECTIONS, reference
 from supervisor.status import SCHEMA, Alert, QueueStatus, Reload, ServerStatus, SlotStatus, Status, Totals
 
@@ -37,7 +39,9 @@ def fields_of(page: str, heading: str) -> list[str]:
     return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
 
 
-@pytest.mark.parametrize("struct", [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert, Reload])
+@pytest.mark.parametrize(
+    "struct", [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert, Reload, Histogram]
+)
 def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
     page = PAGE.with_name("status.md").read_text(encoding="utf-8")
     assert fields_of(page, struct.__name__) == list(struct.__struct_fields__)
@@ -51,3 +55,8 @@ def test_the_operators_page_names_every_cause_and_every_threshold() -> None:
     defaults = Thresholds()._asdict()
     for option, (field, _) in SECONDS.items():
         assert f"`{option}` {defaults[field]:g}" in page
+
+
+def test_the_metrics_page_holds_the_table_as_it_is_now() -> None:
+    page = PAGE.with_name("metrics.md").read_text(encoding="utf-8")
+    assert metrics.reference().strip() in page, "run: python -m supervisor.metrics, and put it into the page"

@@ -48,7 +48,9 @@ def test_a_minimal_configuration_is_filled_with_defaults(write: Write, tmp_path:
 
 def test_the_types_and_the_tables_have_the_same_defaults(write: Write, tmp_path: Path) -> None:
     config = loaded(write())
-    assert config.warden == Warden(tmp_path / "var", tmp_path / "var" / "status.json")
+    assert config.warden == Warden(
+        tmp_path / "var", tmp_path / "var" / "status.json", tmp_path / "var" / "metrics.prom"
+    )
     server, queue = config.servers["main"], config.queues["one"]
     assert server == Server("main", server.url, server.username, server.password)
     assert queue == Queue("one", "main", queue.handlers)

@@ -26,6 +26,7 @@ from supervisor.arbiter import Arbiter
 from supervisor.backoff import Backoff
 from supervisor.events import Inherit, Phase, Polled, Trouble, next_order, send
 from supervisor.heartbeat import Voice
+from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace, Poll
 from supervisor.plan import Plan, QueuePlan
 from supervisor.slot import Policy
@@ -263,7 +264,12 @@ def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float =
         policy=POLICY,
     )
     with lock.hold(folder):
-        return Arbiter(plan, MAINS[main](folder), on_ready=lambda: note(folder, "ready")).run()
+        return Arbiter(
+            plan,
+            MAINS[main](folder),
+            on_ready=lambda: note(folder, "ready"),
+            observers=[MetricsFile(folder / "metrics.prom")],
+        ).run()
 
 
 if __name__ == "__main__":
