@@ -42,6 +42,14 @@ class SlotState(StrEnum):
     FATAL = "FATAL"  # given up for a long while (the breaker), or for good (CONFIG)
 
 
+class BreakerState(StrEnum):
+    """The states of a breaker (supervisor.breaker)."""
+
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"  # the unit is left alone
+    HALF_OPEN = "HALF_OPEN"  # one is let through, to see
+
+
 class ServiceState(StrEnum):
     """The states of the supervisor itself."""
 
