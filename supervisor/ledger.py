@@ -145,12 +145,18 @@ class Ledger:
         self.isolation: dict[str, tuple[str, ...]] = {}
         self._alerts: dict[tuple[Cause, str, str], Alert] = {}
 
-    def alert(self, cause: Cause, text: str, queue: str, now: float) -> None:
+    def alert(self, cause: Cause, text: str, queue: str, now: float, grader: str = "") -> None:
         """Something that a person should know; equal ones are counted."""
         key = (cause, text, queue)
         known = self._alerts.pop(key, None)  # and put in again: the order is that of the last time
         self._alerts[key] = Alert(
-            at=now, cause=cause, text=text, queue=queue, count=known.count + 1 if known else 1
+            at=now,
+            cause=cause,
+            text=text,
+            queue=queue,
+            count=known.count + 1 if known else 1,
+            first_at=known.first_at if known else now,
+            grader=grader,
         )
         while len(self._alerts) > MAX_ALERTS:
             del self._alerts[next(iter(self._alerts))]
@@ -193,7 +199,7 @@ class Ledger:
                 if event.blame is not Blame.LEARNER:
                     _count(book.failures, event.cause)
                     text = f"{event.grader}: {event.message}" if event.grader else event.message
-                    self.alert(event.cause, text, queue, now)
+                    self.alert(event.cause, text, queue, now, event.grader)
             case Delivered():
                 book.delivered += 1
                 book.last_delivered_at = now

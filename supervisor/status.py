@@ -142,6 +142,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     queue: str = ""
     count: int = 1
+    first_at: float | None = None  # first seen
+    grader: str = ""  # whose it is, if it is about one
 
 
 class Reload(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from graders.model import Cause
-from supervisor import metrics
+from supervisor import advice, metrics
 from supervisor.cli.health import SECONDS
 from supervisor.health import Thresholds
 from supervisor.histogram import Histogram
@@ -50,8 +50,8 @@ def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
 
 def test_the_operators_page_names_every_cause_and_every_threshold() -> None:
     page = PAGE.with_name("operators.md").read_text(encoding="utf-8")
-    for cause in Cause:
-        assert f"| {cause} |" in page
+    assert set(advice.ADVICE) == set(Cause)
+    assert advice.reference().strip() in page, "run: python -m supervisor.advice, and put it into the page"
     defaults = Thresholds()._asdict()
     for option, (field, _) in SECONDS.items():
         assert f"`{option}` {defaults[field]:g}" in page
