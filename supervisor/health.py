@@ -40,6 +40,8 @@ class Thresholds(NamedTuple):
     start_s: float = 60.0  # longer in STARTING: CRITICAL
     fatal_s: float = 60.0  # a queue FATAL, or without any working slot, for longer: CRITICAL; before: WARNING
     unreachable_s: float = 60.0  # polls fail for longer: WARNING; CRITICAL if it is so for all queues
+    asked_s: float = 60.0  # a poll is not answered for longer: as if it had failed
+    trouble_s: float = 60.0  # a queue tells of trouble for longer and gets on with nothing: WARNING
     lost_s: float = 600.0  # polls fail, or there are none, for longer: CRITICAL
     hung_s: float = 30.0  # a slot's promise is broken for longer: WARNING
     backlog_s: float = 120.0  # the oldest submission in hand is older: WARNING
@@ -210,7 +212,27 @@ def _time(table: dict[str, Any], key: str) -> float | None:
 
 # --- judging -----------------------------------------------------------------------------------------
 
-Finding = tuple[Level, str]
+
+class Finding(NamedTuple):
+    """One thing that is wrong.
+
+    `topic` says what was looked at: service, fatal, state, polls, slots, hang, trouble, progress or dead.
+    `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with cause and
+    message; `since` (unix seconds) belongs after it, joined by `how`; None if it is unknown.
+    """
+
+    level: Level
+    topic: str
+    queue: str
+    cause: str
+    what: str
+    since: float | None = None
+    how: str = ", "
+
+    def text(self, now: float) -> str:
+        """In words, with the queue and since when."""
+        where = f"queue {self.queue}: " if self.queue else ""
+        return f"{where}{self.what}{self.how}{_since(self.since, now)}" if self.how else f"{where}{self.what}"
 
 
 def judge(status: View, now: float, thresholds: Thresholds = Thresholds()) -> Health:  # noqa: B008 (frozen)
@@ -220,72 +242,83 @@ def judge(status: View, now: float, thresholds: Thresholds = Thresholds()) -> He
         status: the document.
         now: unix seconds.
     """
-    whole = _whole(status, now, thresholds)
-    if whole and whole[0] is Level.CRITICAL:
-        findings = [whole]  # what the rest of the document says is no longer true
-    else:
-        findings = [whole] if whole else []
-        unreachable = 0
-        for queue in status.queues:
-            found, silent = _queue_findings(queue, status, now, thresholds)
-            findings += found
-            unreachable += silent
-        if status.queues and unreachable == len(status.queues):
-            findings.append((Level.CRITICAL, "no queue can be polled"))
-        if not status.queues:
-            findings.append((Level.CRITICAL, "there is no queue at all: CONFIG"))
-    findings.sort(key=lambda finding: -finding[0])  # stable: the worst first, else in the order of the queues
-    level = findings[0][0] if findings else Level.OK
-    text = _sentence(findings) if findings else _well(status, now)
+    found = findings(status, now, thresholds)
+    level = found[0].level if found else Level.OK
+    text = _sentence(found, now) if found else _well(status, now)
     return Health(level, text, _perfdata(status, now, thresholds))
+
+
+def findings(status: View, now: float, thresholds: Thresholds) -> list[Finding]:
+    """All that is wrong, the worst first; alarms (supervisor.alerts) and `judge` are made of it."""
+    whole = _whole(status, now, thresholds)
+    if whole and whole.level is Level.CRITICAL:
+        return [whole]  # what the rest of the document says is no longer true
+    found = [whole] if whole else []
+    unreachable = 0
+    for queue in status.queues:
+        of_queue, silent = _queue_findings(queue, status, now, thresholds)
+        found += of_queue
+        unreachable += silent
+    if status.queues and unreachable == len(status.queues):
+        found.append(Finding(Level.CRITICAL, "polls", "", "", "no queue can be polled", how=""))
+    if not status.queues:
+        found.append(
+            Finding(Level.CRITICAL, "service", "", "CONFIG", "there is no queue at all: CONFIG", how="")
+        )
+    found.sort(key=lambda finding: -finding.level)  # stable: the worst first, else in the order of the queues
+    return found
 
 
 def _whole(status: View, now: float, limit: Thresholds) -> Finding | None:
     """What concerns the service as a whole."""
     age_s = now - status.written_at
     if status.state == "STOPPED":
-        return Level.CRITICAL, f"the service was stopped {_since(status.written_at, now)}"
+        return _of_service(Level.CRITICAL, "", "the service was stopped", status.written_at)
     if age_s > limit.stale_s:
-        since = _since(status.written_at, now)
-        return Level.CRITICAL, f"the supervisor (pid {status.pid}) is dead or stuck: HOST: silent {since}"
+        text = f"the supervisor (pid {status.pid}) is dead or stuck: HOST: silent"
+        return _of_service(Level.CRITICAL, "HOST", text, status.written_at)
     if age_s < -limit.stale_s:
-        return (
-            Level.WARNING,
-            f"the status file is {span(-age_s)} ahead of the clock: HOST: the clock was set back",
-        )
+        text = f"the status file is {span(-age_s)} ahead of the clock: HOST: the clock was set back"
+        return _of_service(Level.WARNING, "HOST", text)
     if status.state == "STARTING" and now - status.started_at > limit.start_s:
-        return Level.CRITICAL, f"the service is still starting {_since(status.started_at, now)}"
+        return _of_service(Level.CRITICAL, "HOST", "the service is still starting", status.started_at)
     if status.state == "DRAINING":
-        return Level.WARNING, "the service is draining: it takes no new submissions"
+        return _of_service(Level.WARNING, "", "the service is draining: it takes no new submissions")
     if status.state not in ("STARTING", "RUNNING"):
-        return Level.CRITICAL, f"the service is in an unknown state {status.state[:20]!r}"
+        return _of_service(Level.CRITICAL, "", f"the service is in an unknown state {status.state[:20]!r}")
     return None
+
+
+def _of_service(level: Level, cause: str, what: str, since: float | None = None) -> Finding:
+    return Finding(level, "service", "", cause, what, since, how="" if since is None else " ")
 
 
 def _queue_findings(
     queue: QueueView, status: View, now: float, limit: Thresholds
 ) -> tuple[list[Finding], bool]:
     """What is wrong with one queue, and whether it has not been polled for too long."""
-    findings: list[Finding] = []
-    name = f"queue {queue.name}"
+    found: list[Finding] = []
     why = _why(queue.cause, queue.message)
     if queue.state == "FATAL":
         # It has a cause of its own only where it was never started.
-        cause = next(((slot.cause, slot.message) for slot in queue.slots if slot.cause), None)
-        if cause and not queue.cause:
-            why = _why(*cause)
+        first = next((slot for slot in queue.slots if slot.cause), None)
+        cause = queue.cause
+        if first and not cause:
+            cause, why = first.cause, _why(first.cause, first.message)
         lasting = now - _or(queue.since, status.started_at) >= limit.fatal_s
         level = Level.CRITICAL if lasting else Level.WARNING
-        return [(level, f"{name}: FATAL{why}, {_since(queue.since, now)}")], True
+        return [Finding(level, "fatal", queue.name, cause, f"FATAL{why}", queue.since)], True
     if queue.state == "STOPPED" and status.state == "RUNNING":
-        findings.append((Level.WARNING, f"{name}: STOPPED{why}, {_since(queue.since, now)}"))
+        found.append(Finding(Level.WARNING, "state", queue.name, queue.cause, f"STOPPED{why}", queue.since))
 
     silent = _silence(queue, status, now, limit)
     if silent:
-        findings.append((silent[0], f"{name}: {silent[1]}"))
-    findings += _slots(queue, status, now, limit)
-    findings += _progress(queue, now, limit)
-    return findings, silent is not None
+        found.append(silent)
+    found += _slots(queue, status, now, limit)
+    found += _progress(queue, now, limit)
+    if not any(finding.topic != "dead" for finding in found):
+        found += _trouble(queue, status, now, limit)
+    return found, silent is not None
 
 
 def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> Finding | None:
@@ -298,75 +331,82 @@ def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> F
     fails = queue.last_poll_at is not None and queue.last_poll_at > _or(queue.last_poll_ok_at, 0.0)
     # A network comes back by itself; a wrong password does not.
     hopeless = queue.cause in ("AUTH", "CONFIG")
-    if fails and (hopeless or silent_s > limit.unreachable_s):
+    patience_s = limit.unreachable_s if queue.cause else max(limit.unreachable_s, limit.asked_s)
+    if fails and (hopeless or silent_s > patience_s):
         lost_s = limit.unreachable_s if hopeless else limit.lost_s
         level = Level.CRITICAL if silent_s > lost_s else Level.WARNING
-        return (
-            level,
-            f"polls fail{_why(queue.cause or 'QUEUE_UNREACHABLE', queue.message)}, {_since(well_at, now)}",
-        )
+        cause = queue.cause or "QUEUE_UNREACHABLE"
+        return Finding(level, "polls", queue.name, cause, f"polls fail{_why(cause, queue.message)}", well_at)
     # All workers busy is a reason not to poll; then progress is what counts.
     if not fails and not queue.backlog and silent_s > limit.lost_s:
-        return (
+        cause = queue.cause or "HOST"
+        return Finding(
             Level.CRITICAL,
-            f"is not polled{_why(queue.cause or 'HOST', queue.message)}, {_since(well_at, now)}",
+            "polls",
+            queue.name,
+            cause,
+            f"is not polled{_why(cause, queue.message)}",
+            well_at,
         )
     return None
 
 
 def _slots(queue: QueueView, status: View, now: float, limit: Thresholds) -> list[Finding]:
-    findings: list[Finding] = []
-    name = f"queue {queue.name}"
+    found: list[Finding] = []
     down = [slot for slot in queue.slots if slot.state in ("BACKOFF", "FATAL")]
     if down:
         first = min(down, key=lambda slot: _or(slot.since, now))
-        cause = _why(first.cause or queue.cause, first.message)
-        since = _since(first.since, now)
+        cause = first.cause or queue.cause
+        why = _why(cause, first.message)
+        level, text = Level.WARNING, f"{len(down)} of {len(queue.slots)} slots {first.state}{why}"
         if len(down) == len(queue.slots):
             # The youngest counts: as long as one sat there working, the queue was served.
             lasting = now - max(_or(slot.since, now) for slot in down) >= limit.fatal_s
-            level = Level.CRITICAL if lasting else Level.WARNING
-            findings.append((level, f"{name}: no slot works{cause}, {since}"))
-        else:
-            findings.append(
-                (
-                    Level.WARNING,
-                    f"{name}: {len(down)} of {len(queue.slots)} slots {first.state}{cause}, {since}",
-                )
-            )
+            level, text = Level.CRITICAL if lasting else Level.WARNING, f"no slot works{why}"
+        found.append(Finding(level, "slots", queue.name, cause, text, first.since))
     for slot in queue.slots:
         if (
             slot.state == "RUNNING"
             and slot.until is not None
             and status.written_at - slot.until > limit.hung_s
         ):
-            findings.append((Level.WARNING, f"{name}: slot {slot.id} hangs: HOST, {_since(slot.until, now)}"))
-    return findings
+            text = f"slot {slot.id} hangs: HOST"
+            found.append(Finding(Level.WARNING, "hang", queue.name, "HOST", text, slot.until))
+    return found
 
 
 def _progress(queue: QueueView, now: float, limit: Thresholds) -> list[Finding]:
     """What came in goes out again."""
-    findings: list[Finding] = []
-    name = f"queue {queue.name}"
+    found: list[Finding] = []
     if queue.backlog and queue.backlog_oldest_at is not None:
         oldest_at = queue.backlog_oldest_at
         progress_at = max(oldest_at, _or(queue.last_delivered_at, 0.0))
         why = _why(queue.cause, queue.message)
         if now - progress_at > limit.stuck_s:
-            findings.append(
-                (
-                    Level.CRITICAL,
-                    f"{name}: {queue.backlog} in hand and nothing delivered{why}, {_since(progress_at, now)}",
-                )
-            )
+            text = f"{queue.backlog} in hand and nothing delivered{why}"
+            found.append(Finding(Level.CRITICAL, "progress", queue.name, queue.cause, text, progress_at))
         elif now - oldest_at > limit.backlog_s:
-            findings.append(
-                (Level.WARNING, f"{name}: {queue.backlog} in hand, the oldest{why}, {_since(oldest_at, now)}")
-            )
+            text = f"{queue.backlog} in hand, the oldest{why}"
+            found.append(Finding(Level.WARNING, "progress", queue.name, queue.cause, text, oldest_at))
     if queue.dead and queue.last_dead_at is not None and now - queue.last_dead_at <= limit.dead_s:
         letters = "1 dead letter" if queue.dead == 1 else f"{queue.dead} dead letters"
-        findings.append((Level.WARNING, f"{name}: {letters}, the last {_since(queue.last_dead_at, now)}"))
-    return findings
+        found.append(
+            Finding(Level.WARNING, "dead", queue.name, "", letters, queue.last_dead_at, how=", the last ")
+        )
+    return found
+
+
+def _trouble(queue: QueueView, status: View, now: float, limit: Thresholds) -> list[Finding]:
+    """What a queue complains of while neither a poll nor a delivery shows that it works all the same."""
+    if not queue.cause or queue.state == "STOPPED":
+        return []
+    well_at = max(_or(queue.last_poll_ok_at, 0.0), status.started_at)
+    if queue.backlog and queue.backlog_oldest_at is not None:
+        well_at = min(well_at, max(queue.backlog_oldest_at, _or(queue.last_delivered_at, 0.0)))
+    if now - well_at <= limit.trouble_s:
+        return []
+    text = f"trouble{_why(queue.cause, queue.message)}"
+    return [Finding(Level.WARNING, "trouble", queue.name, queue.cause, text, well_at)]
 
 
 # --- words -------------------------------------------------------------------------------------------
@@ -396,8 +436,8 @@ def _since(at: float | None, now: float) -> str:
     return f"since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(at))} ({span(now - at)})"
 
 
-def _sentence(findings: list[Finding]) -> str:
-    texts = [text for _, text in findings[:MAX_FINDINGS]]
+def _sentence(findings: list[Finding], now: float) -> str:
+    texts = [finding.text(now) for finding in findings[:MAX_FINDINGS]]
     if len(findings) > MAX_FINDINGS:
         texts.append(f"and {len(findings) - MAX_FINDINGS} more")
     return "; ".join(texts)

@@ -118,6 +118,29 @@ CONFIG = {"state": SlotState.FATAL, "cause": Cause.CONFIG, "message": "queues.de
         ({"dead": 2, "last_dead_at": NOW - 60}, Level.WARNING, "queue demo: 2 dead letters, the last since"),
         ({"dead": 2, "last_dead_at": NOW - 4000}, Level.OK, "slots running"),
         ({"state": SlotState.STOPPED}, Level.WARNING, "queue demo: STOPPED"),
+        # Trouble counts while nothing shows that the queue works all the same.
+        ({"cause": Cause.HOST, "message": "disk full"}, Level.OK, "slots running"),
+        (
+            {
+                "cause": Cause.HOST,
+                "message": "disk full",
+                "last_poll_at": NOW - 70,
+                "last_poll_ok_at": NOW - 69,
+            },
+            Level.WARNING,
+            "queue demo: trouble: HOST: disk full, since 2027-01-15 07:58:51Z (69 s)",
+        ),
+        (
+            {
+                "cause": Cause.QUEUE_ERROR,
+                "message": "no",
+                "backlog": 1,
+                "backlog_oldest_at": NOW - 70,
+                "last_delivered_at": NOW - 99,
+            },
+            Level.WARNING,
+            "queue demo: trouble: QUEUE_ERROR: no, since",
+        ),
     ],
 )
 def test_what_is_wrong_with_one_queue(changes: dict[str, Any], level: Level, words: str) -> None:
