@@ -10,6 +10,7 @@ size, mtime) of every file and folder that was looked at stays the same, so a wa
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import OrderedDict
@@ -53,6 +54,11 @@ class Problem:
     catalogue: str
     bundle: Bundle = field(repr=False)
     answer: str = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all its files, the answer included."""
+        return hashlib.sha256(f"{self.bundle.digest}:{self.answer}".encode("utf-8", "replace")).hexdigest()
 
 
 class Catalogue:
@@ -185,6 +191,7 @@ class Reading:
         self._most_files = MOST_FILES if most_files is None else most_files
         self._bytes = 0
         self._files = 0
+        self._digest = hashlib.sha256()
 
     @contextmanager
     def opened(self, parts: Sequence[str]) -> Iterator[_Place]:
@@ -283,7 +290,15 @@ class Reading:
             contents = source.read(size + 1)
         if len(contents) > size:
             raise CatalogueError(f"{'/'.join(parts)!r}: grew while it was read")
+        name = "/".join(parts).encode("utf-8", "surrogateescape")
+        self._digest.update(b"%d:%d:" % (len(name), len(contents)) + name)
+        self._digest.update(contents)
         return contents
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of names and contents of all files read, in the order of their reading."""
+        return self._digest.hexdigest()
 
     def _note(self, path: Sequence[str], info: os.stat_result) -> None:
         self.seen.append((str(self.root.joinpath(*path)), info.st_ino, info.st_size, info.st_mtime_ns))

@@ -100,6 +100,7 @@ class Judgement:
     usage: Usage = Usage()
     isolation: tuple[str, ...] = ()
     grader: str = ""  # the grader's name, relative to its root
+    grader_digest: str = ""  # SHA-256 (hex) of the problem's files as they were, the answer included
 
     @property
     def correct(self) -> bool:

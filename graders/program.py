@@ -158,24 +158,22 @@ class ProgramHandler:
         Raises:
             sandbox.model.SandboxError: the service's fault; the caller may try again later.
         """
-        name = ""
+        name = digest = ""
         try:
             payload = parse_payload(work.payload, self._graders)
             name = payload.grader
             if payload.skip_grader:
                 return Judgement(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, 1.0, grader=name)
             problem = self.catalogue.problem(payload.grader)
-            name = problem.name
+            name, digest = problem.name, problem.digest
             language = self._language(payload, problem, work)
             sources = sources_of(work, language, payload.config.get("main"))
-            if isinstance(sources, str):
-                return replace(_refused(sources), grader=name)
-            found = self._judge(problem, language, sources)
+            found = _refused(sources) if isinstance(sources, str) else self._judge(problem, language, sources)
             if payload.hide_output:
                 found = replace(found, tests=tuple(replace(test, hide_output=True) for test in found.tests))
-            return replace(found, grader=name)
         except CourseError as error:
-            return Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error), grader=name)
+            found = Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error))
+        return replace(found, grader=name, grader_digest=digest)
 
     def languages_of(self, problem: ProgramProblem) -> list[Language]:
         """The languages that learners may write in for a problem.

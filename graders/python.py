@@ -97,17 +97,18 @@ class GradelibHandler:
         Raises:
             sandbox.model.SandboxError: the service's fault; the caller may try again later.
         """
-        name = ""
+        name = digest = ""
         try:
             payload = parse_payload(work.payload, self._graders)
             name = payload.grader
             if payload.skip_grader:
                 return Judgement(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, 1.0, grader=name)
             setting = self._setting(payload, work, runner)
-            name = setting.problem.name
-            return replace(self._judge(setting, payload, work), grader=name)
+            name, digest = setting.problem.name, setting.problem.digest
+            found = self._judge(setting, payload, work)
         except CourseError as error:
-            return Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error), grader=name)
+            found = Judgement(Verdict.UNGRADED, Blame.COURSE, error.cause, 0.0, detail=str(error))
+        return replace(found, grader=name, grader_digest=digest)
 
     def raising_tests(self, path: str, runner: Runner) -> list[tuple[str, str]]:
         """Tests that raise on the staff's own answer, so that a traceback is what is expected of learners.

@@ -93,6 +93,7 @@ class ProgramProblem:
     include: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     validator: Validator | None = None
     ignore_exit_status: bool = False
+    digest: str = ""  # SHA-256 (hex) of its files
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class TestCatalogue:
             return kept[2]
         self._kept.pop(name, None)
         reading = Reading(self.root, MOST_BYTES, MOST_FILES)
-        problem = self._read(reading, name)
+        problem = replace(self._read(reading, name), digest=reading.digest)
         size = sum(len(case.input) + len(case.answer) for case in problem.tests.cases())
         self._kept[name] = (tuple(reading.seen), size, problem)
         while len(self._kept) > 1 and sum(size for _, size, _ in self._kept.values()) > _KEPT_BYTES:

@@ -83,6 +83,11 @@ def decide(row: Row, error: QueueError | None) -> Decision:
     return Later(cause, reason, all_rows=not isinstance(error, ServerError))
 
 
+def since(then: float | None, now: float) -> float | None:
+    """Seconds from `then` to `now`; never negative, though the two come from two clocks. None: not known."""
+    return None if then is None else max(0.0, now - then)
+
+
 class Outbox:
     """Sends the replies of one queue.
 
@@ -124,23 +129,26 @@ class Outbox:
         if row is None:
             return False
         self._voice.say(Phase.DELIVER, self._put_s)
+        sent_at = self._wall()
         error: QueueError | None = None
         try:
             self._client.put_result(row.header, row.body)
         except QueueError as failed:
             error = failed
-        self._settle(row, decide(row, error))
+        self._settle(row, decide(row, error), sent_at)
         return True
 
-    def _settle(self, row: Row, decision: Decision) -> None:
+    def _settle(self, row: Row, decision: Decision, sent_at: float) -> None:
         now = self._wall()
         fields = {"submission": row.submission_id}
         match decision:
             case Done(reason):
                 self._well()
-                if self._journal.delivered(row.id, row.header, now):
-                    self._voice.happened(Delivered())
-                    log.info("reply delivered", extra={**fields, "why": reason or None})
+                if self._journal.delivered(row.id, row.header, now, sent_at, confirmed=not reason):
+                    took = Delivered(since(row.graded_at, now) or 0.0, since(row.submitted_at, now))
+                    self._voice.happened(took)
+                    times = {"delivery_s": took.delivery_s, "total_s": took.total_s}
+                    log.info("reply delivered", extra={**fields, **times, "why": reason or None})
             case Refused(reason):
                 self._well()
                 if self._journal.refused(row.id, row.header, reason, now, NEWER_S):

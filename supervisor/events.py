@@ -48,7 +48,10 @@ class Received(msgspec.Struct, frozen=True, tag="received"):
 
 
 class Graded(msgspec.Struct, frozen=True, tag="graded"):
-    """A result is in the journal. `message` is for operators, empty when the learner is to blame."""
+    """A result is in the journal. `message` is for operators, empty when the learner is to blame.
+
+    `waited_s`: from when it was submitted until its grading began; None: the submission does not say when.
+    """
 
     verdict: Verdict
     blame: Blame
@@ -57,10 +60,18 @@ class Graded(msgspec.Struct, frozen=True, tag="graded"):
     cpu_s: float
     grader: str = ""
     message: str = ""
+    waited_s: float | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
-    """The server has taken a reply."""
+    """The server has taken a reply.
+
+    `delivery_s`: from when it was graded until the server said so; `total_s`: since it was submitted, None:
+    the submission does not say when.
+    """
+
+    delivery_s: float = 0.0
+    total_s: float | None = None
 
 
 class Dead(msgspec.Struct, frozen=True, tag="dead"):

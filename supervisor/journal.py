@@ -14,83 +14,30 @@ a server whose ids started again does not get old results.
 `owner` is the worker that has the row in hand. Rows of a worker that died are released: at the start of the
 supervisor all, later by the workers that are left (`release`). A row without an owner is anybody's.
 
-WAL with synchronous=FULL: what is committed survives a power cut. Times are unix seconds. Learner text is
-kept until the row is purged; the file is readable by its owner only.
+WAL with synchronous=FULL: what is committed survives a power cut. Learner text is kept until the row is
+purged; the file is readable by its owner only. Its columns are explained in supervisor.schema.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from graders.errors import CourseError
 from graders.model import Blame, Cause, Verdict
+from graders.payload import parse_payload
+from supervisor.schema import JournalError as JournalError
+from supervisor.schema import connect, reading, writing
 from xqueue.protocol import Submission
 
 FILE_NAME: Final = "journal.sqlite3"
-BUSY_S: Final = 15.0
-"""How long a commit waits for the other workers' commits."""
-VERSION: Final = 1
 DAY_S: Final = 86_400.0
-
-SCHEMA: Final = """
-CREATE TABLE submission (
-    id INTEGER PRIMARY KEY,
-    server TEXT NOT NULL,
-    queue TEXT NOT NULL,
-    submission_id TEXT NOT NULL,
-    body_digest TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('RECEIVED', 'GRADED', 'DELIVERED', 'DEAD')),
-    owner TEXT,
-    header TEXT NOT NULL,
-    payload TEXT NOT NULL,
-    response TEXT NOT NULL,
-    student_key TEXT NOT NULL,
-    random_seed TEXT NOT NULL,
-    files TEXT NOT NULL,
-    files_here INTEGER NOT NULL,
-    problem TEXT NOT NULL,
-    submitted_at REAL,
-    received_at REAL NOT NULL,
-    started_at REAL,
-    graded_at REAL,
-    closed_at REAL,
-    attempts INTEGER NOT NULL,
-    handouts INTEGER NOT NULL DEFAULT 1,
-    tries INTEGER NOT NULL DEFAULT 0,
-    refusals INTEGER NOT NULL DEFAULT 0,
-    uncertain INTEGER NOT NULL DEFAULT 0,
-    next_try_at REAL NOT NULL DEFAULT 0,
-    body TEXT,
-    verdict TEXT,
-    blame TEXT,
-    cause TEXT,
-    grader TEXT NOT NULL DEFAULT '',
-    reason TEXT NOT NULL DEFAULT '',
-    dead_at REAL,
-    dead_cause TEXT,
-    UNIQUE (server, queue, submission_id, body_digest)
-) STRICT;
-CREATE INDEX submission_open ON submission (server, queue, state, next_try_at) WHERE closed_at IS NULL;
-CREATE INDEX submission_closed ON submission (closed_at) WHERE closed_at IS NOT NULL;
-CREATE TABLE file (
-    submission INTEGER NOT NULL REFERENCES submission (id) ON DELETE CASCADE,
-    name TEXT NOT NULL,
-    content BLOB NOT NULL,
-    PRIMARY KEY (submission, name)
-) STRICT;
-CREATE TABLE probe (one INTEGER PRIMARY KEY CHECK (one = 1), at REAL NOT NULL) STRICT;
-"""
-
-
-class JournalError(Exception):
-    """The journal cannot be read or written (disk full, read-only, damaged): cause HOST. Stop pulling."""
 
 
 class State(StrEnum):
@@ -126,7 +73,11 @@ class Row:
     files: Mapping[str, str]
     files_here: bool
     problem: str
-    received_at: float
+    submitted_at: float | None
+    pulled_at: float
+    handed_at: float
+    started_at: float | None
+    graded_at: float | None
     attempts: int
     tries: int
     refusals: int
@@ -136,13 +87,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is recorded of a judgement besides the reply. `dead`: why it is in the dead-letter box."""
+    """What is recorded of a judgement besides the reply. `dead`: why it is in the dead-letter box.
+
+    `outcome` (what became of the learner's program, and what it used) and `versions` are small values, kept
+    as JSON; `layers` is the isolation that was in force.
+    """
 
     verdict: Verdict
     blame: Blame
     cause: Cause
     grader: str = ""
     dead: str | None = None
+    grader_digest: str = ""
+    layers: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    outcome: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +114,16 @@ class Backlog:
 
 _COLUMNS: Final = (
     "id, submission_id, state, header, payload, response, student_key, random_seed, files, files_here,"
-    " problem, received_at, attempts, tries, refusals, uncertain, coalesce(body, '')"
+    " problem, submitted_at, pulled_at, handed_at, started_at, graded_at, attempts, tries, refusals,"
+    " uncertain, coalesce(body, '')"
 )
 
 
 def _row(values: tuple[object, ...]) -> Row:
     (row_id, submission_id, state, header, payload, response, student_key, seed, files, here, *rest) = values
-    problem, received_at, attempts, tries, refusals, uncertain, body = rest
-    assert isinstance(row_id, int) and isinstance(received_at, float)  # noqa: S101 (STRICT tables)
+    problem, submitted_at, pulled_at, handed_at, started_at, graded_at, *rest = rest
+    attempts, tries, refusals, uncertain, body = rest
+    assert isinstance(row_id, int)  # noqa: S101 (STRICT tables)
     return Row(
         id=row_id,
         submission_id=str(submission_id),
@@ -175,13 +136,36 @@ def _row(values: tuple[object, ...]) -> Row:
         files=json.loads(str(files)),
         files_here=bool(here),
         problem=str(problem),
-        received_at=received_at,
+        submitted_at=_time(submitted_at),
+        pulled_at=float(str(pulled_at)),
+        handed_at=float(str(handed_at)),
+        started_at=_time(started_at),
+        graded_at=_time(graded_at),
         attempts=int(str(attempts)),
         tries=int(str(tries)),
         refusals=int(str(refusals)),
         uncertain=bool(uncertain),
         body=str(body),
     )
+
+
+def _time(value: object) -> float | None:
+    return None if value is None else float(str(value))
+
+
+def series_of(pulled: Submission) -> str:
+    """Equal for the attempts of one learner at one problem; "" where the learner is not known.
+
+    Nothing on the wire names the problem: learner and grader are the nearest. A payload that names no grader
+    stands for itself.
+    """
+    if not pulled.student_key:
+        return ""
+    try:
+        problem = parse_payload(pulled.payload, {}).grader
+    except CourseError:
+        problem = pulled.payload
+    return hashlib.sha256(_utf8(f"{pulled.student_key}\0{problem}").encode()).hexdigest()
 
 
 def _utf8(text: str) -> str:
@@ -196,7 +180,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, server: str, queue: str, owner: str) -> None:
-        self._db = _connect(path)
+        self._db = connect(path)
         self._of = (server, queue)
         self._owner = owner
 
@@ -208,14 +192,14 @@ class Journal:
 
     def release(self, owner: str) -> None:
         """The worker that signed as `owner` is dead: its rows are anybody's."""
-        with _write(self._db):
+        with writing(self._db):
             self._db.execute(
                 "UPDATE submission SET owner = NULL WHERE owner = ? AND closed_at IS NULL", (owner,)
             )
 
     def release_slot(self, slot: str) -> None:
         """The same for all who sat in `slot` before this worker."""
-        with _write(self._db):
+        with writing(self._db):
             self._db.execute(
                 "UPDATE submission SET owner = NULL WHERE closed_at IS NULL"
                 " AND substr(owner, 1, length(?) + 1) = ? || '#' AND owner <> ?",
@@ -232,7 +216,7 @@ class Journal:
         """
         key = (*self._of, _utf8(pulled.submission_id), pulled.body_digest)
         header = _utf8(pulled.header)
-        with _write(self._db):
+        with writing(self._db):
             found = self._db.execute(
                 "SELECT id, state, owner, header, handouts, next_try_at FROM submission"
                 " WHERE server = ? AND queue = ? AND submission_id = ? AND body_digest = ?",
@@ -246,30 +230,31 @@ class Journal:
             if state == State.RECEIVED:
                 mine = owner is None
                 self._db.execute(
-                    "UPDATE submission SET header = ?, handouts = handouts + 1, owner = coalesce(owner, ?)"
-                    " WHERE id = ?",
-                    (header, self._owner, row_id),
+                    "UPDATE submission SET header = ?, handed_at = CASE WHEN ? THEN ? ELSE handed_at END,"
+                    " handouts = handouts + 1, owner = coalesce(owner, ?) WHERE id = ?",
+                    (header, newer, now, self._owner, row_id),
                 )
                 return (Receipt.MINE if mine else Receipt.IN_HAND), self._get(row_id)
             # Graded before. A new key is sent at once; under the old one the server has not taken it, or has
             # and rolled it back: the more often, the later.
             at = now if newer else max(next_try_at, now + again_s * (handouts - 1))
             self._db.execute(
-                "UPDATE submission SET header = ?, handouts = handouts + 1, state = 'GRADED',"
-                " closed_at = NULL, next_try_at = ?, refusals = 0, uncertain = 0,"
+                "UPDATE submission SET header = ?, handed_at = CASE WHEN ? THEN ? ELSE handed_at END,"
+                " handouts = handouts + 1, state = 'GRADED', closed_at = NULL,"
+                " delivered_at = NULL, confirmed_at = NULL, next_try_at = ?, refusals = 0, uncertain = 0,"
                 " tries = CASE WHEN ? THEN 0 ELSE tries END,"
                 " owner = CASE WHEN state = 'GRADED' AND next_try_at <= ? THEN owner ELSE ? END"
                 " WHERE id = ?",  # one that is due is perhaps being sent right now: its owner goes on
-                (header, at, newer, now, self._owner, row_id),
+                (header, newer, now, at, newer, now, self._owner, row_id),
             )
             return Receipt.STORED, self._get(row_id)
 
     def _insert(self, pulled: Submission, key: tuple[str, str, str, str], header: str, now: float) -> int:
         cursor = self._db.execute(
             "INSERT INTO submission (server, queue, submission_id, body_digest, state, owner, header,"
-            " payload, response, student_key, random_seed, files, files_here, problem, submitted_at,"
-            " received_at, started_at, attempts)"
-            " VALUES (?, ?, ?, ?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            " payload, response, student_key, random_seed, files, files_here, problem, series,"
+            " submitted_at, pulled_at, handed_at, started_at, attempts)"
+            " VALUES (?, ?, ?, ?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
             (
                 *key,
                 self._owner,
@@ -281,7 +266,9 @@ class Journal:
                 json.dumps(dict(pulled.files)),
                 not pulled.files,
                 _utf8(pulled.problem),
+                series_of(pulled),
                 pulled.submitted_at,
+                now,
                 now,
                 now,
             ),
@@ -291,7 +278,7 @@ class Journal:
 
     def keep_files(self, row_id: int, contents: Mapping[str, bytes]) -> None:
         """Store the fetched files (sanitised names): their URLs expire."""
-        with _write(self._db):
+        with writing(self._db):
             self._db.executemany(
                 "INSERT OR REPLACE INTO file (submission, name, content) VALUES (?, ?, ?)",
                 [(row_id, _utf8(name), content) for name, content in contents.items()],
@@ -300,7 +287,7 @@ class Journal:
 
     def files(self, row_id: int) -> dict[str, bytes]:
         """The stored files."""
-        with _read():
+        with reading():
             found = self._db.execute("SELECT name, content FROM file WHERE submission = ?", (row_id,))
             return {str(name): bytes(content) for name, content in found.fetchall()}
 
@@ -308,7 +295,7 @@ class Journal:
 
     def due(self, state: State, now: float) -> Row | None:
         """The oldest due row in `state` (RECEIVED or GRADED) that is ours or nobody's; it is then ours."""
-        with _read():
+        with reading():
             found = self._db.execute(
                 f"SELECT {_COLUMNS}, owner FROM submission WHERE server = ? AND queue = ? AND state = ?"  # noqa: S608
                 " AND closed_at IS NULL AND next_try_at <= ? AND (owner IS NULL OR owner = ?)"
@@ -320,7 +307,7 @@ class Journal:
         *values, owner = found
         row = _row(tuple(values))
         if owner is None:
-            with _write(self._db):
+            with writing(self._db):
                 taken = self._db.execute(
                     "UPDATE submission SET owner = ? WHERE id = ? AND owner IS NULL AND closed_at IS NULL"
                     " AND state = ?",
@@ -335,7 +322,7 @@ class Journal:
 
         Returns the number of this attempt, from 1.
         """
-        with _write(self._db):
+        with writing(self._db):
             found = self._db.execute(
                 "UPDATE submission SET attempts = attempts + 1, started_at = ? WHERE id = ?"
                 " RETURNING attempts",
@@ -345,18 +332,19 @@ class Journal:
 
     def give_back(self, row_id: int) -> None:
         """The attempt could not be made at all, through no fault of the submission: it does not count."""
-        with _write(self._db):
+        with writing(self._db):
             self._db.execute(
                 "UPDATE submission SET attempts = attempts - 1, owner = NULL WHERE id = ?", (row_id,)
             )
 
     def record(self, row_id: int, body: str, mark: Mark, now: float) -> None:
         """Graded: store the reply, due at once."""
-        with _write(self._db):
+        with writing(self._db):
             self._db.execute(
                 "UPDATE submission SET state = 'GRADED', graded_at = ?, next_try_at = ?, tries = 0, body = ?,"
                 " verdict = ?, blame = ?, cause = ?, grader = ?, reason = coalesce(?, ''),"
-                " dead_at = CASE WHEN ? THEN ? END, dead_cause = CASE WHEN ? THEN ? END WHERE id = ?",
+                " dead_at = CASE WHEN ? THEN ? END, dead_cause = CASE WHEN ? THEN ? END,"
+                " grader_digest = ?, layers = ?, versions = ?, outcome = ? WHERE id = ?",
                 (
                     now,
                     now,
@@ -370,13 +358,17 @@ class Journal:
                     now,
                     mark.dead is not None,
                     mark.cause,
+                    mark.grader_digest,
+                    json.dumps(list(mark.layers)),
+                    json.dumps(dict(mark.versions)),
+                    json.dumps(dict(mark.outcome)),
                     row_id,
                 ),
             )
 
     def postpone(self, row_id: int, until: float, reason: str, *, uncertain: bool = False) -> None:
         """Try the row's next step again at `until`; one more try is counted."""
-        with _write(self._db):
+        with writing(self._db):
             self._db.execute(
                 "UPDATE submission SET next_try_at = ?, tries = tries + 1, reason = ?,"
                 " uncertain = max(uncertain, ?) WHERE id = ?",
@@ -387,20 +379,22 @@ class Journal:
 
     def row(self, row_id: int) -> Row:
         """The row as it is now."""
-        with _read():
+        with reading():
             return self._get(row_id)
 
-    def delivered(self, row_id: int, header: str, now: float) -> bool:
-        """The server took the reply that was sent under `header`.
+    def delivered(
+        self, row_id: int, header: str, now: float, sent_at: float | None = None, *, confirmed: bool = True
+    ) -> bool:
+        """The server took the reply that was sent under `header` at `sent_at`. `confirmed`: it said so.
 
         False: meanwhile it handed the submission out under a newer header, which is due now; a legacy XQueue
         forgets a delivery that crosses with a pull.
         """
-        with _write(self._db):
+        with writing(self._db):
             closed = self._db.execute(
-                "UPDATE submission SET state = 'DELIVERED', closed_at = ?, owner = NULL"
-                " WHERE id = ? AND header = ?",
-                (now, row_id, header),
+                "UPDATE submission SET state = 'DELIVERED', closed_at = ?, owner = NULL, delivered_at = ?,"
+                " confirmed_at = ? WHERE id = ? AND header = ?",
+                (now, now if sent_at is None else sent_at, now if confirmed else None, row_id, header),
             ).rowcount
             return bool(closed)
 
@@ -410,7 +404,7 @@ class Journal:
         The first time it is left for `again_s`: a newer hand-out of it may be on its way to another worker.
         True: it was refused before under the same header; it is DEAD now.
         """
-        with _write(self._db):
+        with writing(self._db):
             found = self._db.execute(
                 "SELECT refusals FROM submission WHERE id = ? AND header = ?", (row_id, header)
             ).fetchone()
@@ -435,9 +429,9 @@ class Journal:
         """Rows of this queue not yet delivered, whoever has them; when the next that this worker may take is
         due (None: there is none).
         """
-        with _read():
+        with reading():
             count, oldest, due_at = self._db.execute(
-                "SELECT count(*), min(received_at),"
+                "SELECT count(*), min(pulled_at),"
                 " min(CASE WHEN owner IS NULL OR owner = ? THEN next_try_at END) FROM submission"
                 " WHERE server = ? AND queue = ? AND closed_at IS NULL",
                 (self._owner, *self._of),
@@ -446,7 +440,7 @@ class Journal:
 
     def probe(self, now: float) -> None:
         """Write something small: is the disk well again?"""
-        with _write(self._db):
+        with writing(self._db):
             self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (now,))
 
     def purge(self, before: float) -> int:
@@ -467,14 +461,14 @@ def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Bac
     Raises:
         JournalError: the journal cannot be used; the message says why.
     """
-    db = _connect(path)
+    db = connect(path)
     try:
-        with _write(db):
+        with writing(db):
             db.execute("UPDATE submission SET owner = NULL WHERE owner IS NOT NULL")
         _purge(db, now - keep_days * DAY_S)
-        with _read():
+        with reading():
             rows = db.execute(
-                "SELECT server, queue, count(*), min(received_at) FROM submission WHERE closed_at IS NULL"
+                "SELECT server, queue, count(*), min(pulled_at) FROM submission WHERE closed_at IS NULL"
                 " GROUP BY server, queue"
             ).fetchall()
     finally:
@@ -483,58 +477,5 @@ def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Bac
 
 
 def _purge(db: sqlite3.Connection, before: float) -> int:
-    with _write(db):
+    with writing(db):
         return db.execute("DELETE FROM submission WHERE closed_at < ?", (before,)).rowcount
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        # SQLite gives its -wal and -shm files the mode of the main one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise JournalError(f"{path}: {error}") from error
-    try:
-        with _read():
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA cache_size = -256")  # KiB, of each worker; the system has the pages anyway
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            with _write(db):
-                (version,) = db.execute("PRAGMA user_version").fetchone()
-                if version == 0:  # nobody else made it meanwhile
-                    for statement in SCHEMA.split(";\n"):
-                        if statement.strip():
-                            db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {VERSION}")
-                    version = VERSION
-        if version != VERSION:
-            raise JournalError(f"it has version {version}; this warden knows {VERSION}")
-    except JournalError as error:
-        db.close()
-        raise JournalError(f"{path}: {error}") from error
-    return db
-
-
-@contextmanager
-def _read() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise JournalError(f"the journal: {error}") from error
-
-
-@contextmanager
-def _write(db: sqlite3.Connection) -> Iterator[None]:
-    """One transaction. The lock is taken at its start: a busy journal is waited for, not failed at."""
-    with _read():
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:  # SQLite has rolled some failures back by itself
-                db.execute("ROLLBACK")
-            raise

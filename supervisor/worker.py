@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 import random
 import signal
 import socket
@@ -28,8 +29,9 @@ from graders.feedback import Feedback
 from graders.model import Blame, Cause, Judgement, Verdict, Work
 from sandbox import jail, seccomp
 from sandbox.model import SandboxError, SandboxUnavailable
+from supervisor import __version__
 from supervisor.backoff import Backoff
-from supervisor.delivery import Outbox
+from supervisor.delivery import Outbox, since
 from supervisor.events import (
     Backlog,
     ChannelClosed,
@@ -43,9 +45,10 @@ from supervisor.events import (
     short,
 )
 from supervisor.heartbeat import IDLE_S, Voice
-from supervisor.journal import BUSY_S, DAY_S, FILE_NAME, Journal, JournalError, Mark, Receipt, Row, State
+from supervisor.journal import DAY_S, FILE_NAME, Journal, JournalError, Mark, Receipt, Row, State
 from supervisor.judging import Bench
 from supervisor.pacer import Poll
+from supervisor.schema import BUSY_S
 from supervisor.secrets import SecretError, read_secret
 from supervisor.settings import Config, PartialCredit, Queue, Server
 from supervisor.spawn import EXIT_CONFIG, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAILABLE, Main, Seat
@@ -389,12 +392,22 @@ class Worker:
         ours = judgement.blame is not Blame.LEARNER
         detail = judgement.detail[:MAX_DETAIL] or "no reason was given"
         why = brief(detail) if ours else None
+        usage = judgement.usage
         mark = Mark(
             judgement.verdict,
             judgement.blame,
             judgement.cause,
             judgement.grader,
             detail if ours else None,
+            judgement.grader_digest,
+            judgement.isolation,
+            _VERSIONS,
+            {
+                "kind": judgement.outcome or "",
+                "wall_s": round(usage.wall_s, 4),
+                "cpu_s": round(usage.cpu_s, 4),
+                "memory_bytes": usage.memory_bytes,
+            },
         )
         self._journal.record(row.id, body, mark, self._wall())
         if judgement.blame is not Blame.SERVICE:
@@ -408,6 +421,7 @@ class Worker:
                 judgement.usage.cpu_s,
                 short(judgement.grader),
                 why or "",
+                since(row.submitted_at, row.started_at or row.pulled_at),
             )
         )
         fields = {
@@ -457,3 +471,8 @@ class Worker:
 
 
 _UNGRADED: Final = Verdict.UNGRADED
+_VERSIONS: Final = {
+    "warden": __version__,
+    "python": platform.python_version(),
+    "kernel": platform.release(),
+}

@@ -14,7 +14,7 @@ import pytest
 
 from graders.model import Blame, Cause, Verdict
 from supervisor import journal
-from supervisor.journal import Journal, JournalError, Mark, Receipt, State
+from supervisor.journal import Journal, JournalError, Mark, Receipt, State, series_of
 from xqueue.protocol import Submission
 
 NOW = 1_000_000.0
@@ -264,3 +264,75 @@ def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
     db.close()
     with pytest.raises(JournalError, match="version 99"):
         journal.prepare(path, 14, NOW)
+
+
+def test_a_journal_of_version_1_is_brought_to_ours_with_all_that_it_holds(path: Path) -> None:
+    old = sqlite3.connect(path)
+    old.executescript((Path(__file__).parent / "journal_v1.sql").read_text())
+    old.close()
+    found = journal.prepare(path, 14, NOW)
+    assert found[("s", "q")].count == 2
+    new = path.parent / "new.sqlite3"
+    journal.prepare(new, 14, NOW)
+    with sqlite3.connect(path) as migrated, sqlite3.connect(new) as fresh:
+        schema = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
+        assert migrated.execute(schema).fetchall() == fresh.execute(schema).fetchall()
+        times = migrated.execute(
+            "SELECT submission_id, state, pulled_at, handed_at, graded_at, delivered_at, confirmed_at, body"
+            " FROM submission ORDER BY id"
+        ).fetchall()
+    migrated.close()
+    fresh.close()
+    at = 1_790_000_000.0
+    assert times == [
+        ("1", "RECEIVED", at + 1, at + 1, None, None, None, None),
+        ("2", "GRADED", at + 2, at + 2, at + 20, None, None, "reply 2"),
+        ("3", "DELIVERED", at + 3, at + 3, at + 30, at + 31, at + 31, "reply 3"),
+        ("4", "DEAD", at + 4, at + 4, at + 40, None, None, "reply 4"),
+        ("5", "DELIVERED", at + 5, at + 5, at + 50, at + 70, None, "reply 5"),
+    ]
+    book = Journal(path, "s", "q", "q.0#1")
+    due = book.due(State.GRADED, at + 100)
+    assert due is not None and due.submission_id == "2"
+    assert book.files(5) == {"a.py": b"\xff\x00"}
+    book.close()
+
+
+def test_the_six_times_and_what_a_replay_needs(book: Journal, path: Path) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.begin(row.id, NOW + 1)
+    mark = replace(
+        MARK, grader_digest="ab", layers=("seccomp",), versions={"warden": "1"}, outcome={"kind": "ok"}
+    )
+    book.record(row.id, "reply", mark, NOW + 2)
+    assert book.delivered(row.id, PULLED.header, NOW + 4, sent_at=NOW + 3)
+    with sqlite3.connect(path) as db:
+        assert db.execute(
+            "SELECT submitted_at, pulled_at, started_at, graded_at, delivered_at, confirmed_at,"
+            " grader_digest, layers, versions, outcome FROM submission"
+        ).fetchone() == (
+            *(NOW - 9, NOW, NOW + 1, NOW + 2, NOW + 3, NOW + 4),
+            *("ab", '["seccomp"]', '{"warden": "1"}', '{"kind": "ok"}'),
+        )
+    db.close()
+
+
+def test_a_reply_that_is_only_presumed_to_have_arrived_has_no_time_of_confirmation(
+    book: Journal, path: Path
+) -> None:
+    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    book.record(row.id, "reply", MARK, NOW)
+    book.delivered(row.id, PULLED.header, NOW + 4, sent_at=NOW + 3, confirmed=False)
+    with sqlite3.connect(path) as db:
+        found = db.execute("SELECT state, delivered_at, confirmed_at FROM submission").fetchone()
+        assert found == ("DELIVERED", NOW + 3, None)
+    db.close()
+
+
+def test_attempts_are_of_one_series_by_learner_and_grader() -> None:
+    again = replace(PULLED, submission_id="8", payload='{"grader": "hw1/grader.py", "seed": 2}')
+    assert series_of(PULLED) == series_of(again) != ""
+    assert series_of(replace(PULLED, student_key="berta")) != series_of(PULLED)
+    assert series_of(replace(PULLED, payload="hw2/grader.py")) != series_of(PULLED)
+    assert series_of(replace(PULLED, payload="[]")) != series_of(replace(PULLED, payload="{}"))
+    assert series_of(replace(PULLED, student_key="")) == ""

@@ -1,0 +1,199 @@
+"""The journal's file: its schema from version to version, opening it, transactions.
+
+Runs in: supervisor (before the first fork), worker, tools. A connection never crosses a fork.
+
+A file is brought from its version to ours step by step (`STEPS`), each step in a transaction of its own; a
+new one starts at version 0. So an old file and a new one have the same schema. A file of a later version is
+refused: what it means is not known here.
+
+What the columns of `submission` say (times are unix seconds):
+
+    server, queue, submission_id, body_digest   which one it is
+    series            equal for the attempts of one learner at one problem ("" = not known); see `series_of`
+    state             RECEIVED, GRADED, DELIVERED, DEAD
+    owner             the worker that has it in hand, NULL: nobody
+    header            xqueue_header as it came last: under it the reply goes back
+    payload, response, student_key, random_seed, files, files_here, problem   what was handed in
+    submitted_at      when the learner did, by the server's clock (NULL: it does not say)
+    pulled_at         when it was first handed out to us
+    handed_at         when `header` came: the server's processing delay runs from here
+    started_at        when its last attempt began
+    graded_at         when its reply was stored
+    delivered_at      when the put that settled it was sent
+    confirmed_at      when the server said that it has it (NULL: it never said so)
+    closed_at         when it was settled, this way or another
+    attempts          those that count, the one in hand included; `interruptions`: those that do not
+    handouts, tries, refusals, uncertain, next_try_at   how often, and when again
+    body, verdict, blame, cause, grader, reason          the reply, what it says, and why
+    grader_digest     of the grader's files ("": not known)
+    layers            the isolation in force, a JSON array
+    versions          of warden, Python and the kernel, a JSON object
+    outcome           what became of the learner's program, and what it used, a JSON object
+    dead_at, dead_cause   in the dead-letter box since, and why
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+BUSY_S: Final = 15.0
+"""How long a commit waits for the other workers' commits."""
+
+_FIRST: Final = """
+CREATE TABLE submission (
+    id INTEGER PRIMARY KEY,
+    server TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    submission_id TEXT NOT NULL,
+    body_digest TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('RECEIVED', 'GRADED', 'DELIVERED', 'DEAD')),
+    owner TEXT,
+    header TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    response TEXT NOT NULL,
+    student_key TEXT NOT NULL,
+    random_seed TEXT NOT NULL,
+    files TEXT NOT NULL,
+    files_here INTEGER NOT NULL,
+    problem TEXT NOT NULL,
+    submitted_at REAL,
+    received_at REAL NOT NULL,
+    started_at REAL,
+    graded_at REAL,
+    closed_at REAL,
+    attempts INTEGER NOT NULL,
+    handouts INTEGER NOT NULL DEFAULT 1,
+    tries INTEGER NOT NULL DEFAULT 0,
+    refusals INTEGER NOT NULL DEFAULT 0,
+    uncertain INTEGER NOT NULL DEFAULT 0,
+    next_try_at REAL NOT NULL DEFAULT 0,
+    body TEXT,
+    verdict TEXT,
+    blame TEXT,
+    cause TEXT,
+    grader TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    dead_at REAL,
+    dead_cause TEXT,
+    UNIQUE (server, queue, submission_id, body_digest)
+) STRICT;
+CREATE INDEX submission_open ON submission (server, queue, state, next_try_at) WHERE closed_at IS NULL;
+CREATE INDEX submission_closed ON submission (closed_at) WHERE closed_at IS NOT NULL;
+CREATE TABLE file (
+    submission INTEGER NOT NULL REFERENCES submission (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (submission, name)
+) STRICT;
+CREATE TABLE probe (one INTEGER PRIMARY KEY CHECK (one = 1), at REAL NOT NULL) STRICT;
+"""
+
+_SECOND: Final = """
+ALTER TABLE submission RENAME COLUMN received_at TO pulled_at;
+ALTER TABLE submission ADD COLUMN handed_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE submission ADD COLUMN delivered_at REAL;
+ALTER TABLE submission ADD COLUMN confirmed_at REAL;
+ALTER TABLE submission ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE submission ADD COLUMN series TEXT NOT NULL DEFAULT '';
+ALTER TABLE submission ADD COLUMN grader_digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE submission ADD COLUMN layers TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE submission ADD COLUMN versions TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE submission ADD COLUMN outcome TEXT NOT NULL DEFAULT '{}';
+UPDATE submission SET handed_at = pulled_at;
+UPDATE submission SET delivered_at = closed_at WHERE state = 'DELIVERED';
+UPDATE submission SET confirmed_at = closed_at WHERE state = 'DELIVERED' AND uncertain = 0;
+CREATE INDEX submission_series ON submission (server, queue, series) WHERE closed_at IS NULL;
+CREATE INDEX submission_dead ON submission (dead_at) WHERE dead_at IS NOT NULL;
+"""
+
+STEPS: Final = (_FIRST, _SECOND)
+"""The n-th brings a file from version n to n + 1."""
+VERSION: Final = len(STEPS)
+
+
+class JournalError(Exception):
+    """The journal cannot be read or written (disk full, read-only, damaged): cause HOST. Stop pulling."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the journal; the file is made, and brought to our version, where it has to be.
+
+    Raises:
+        JournalError
+    """
+    try:
+        # SQLite gives its -wal and -shm files the mode of the main one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"{path}: {error}") from error
+    try:
+        with reading():
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA cache_size = -256")  # KiB, of each worker; the system has the pages anyway
+        _migrate(db)
+    except JournalError as error:
+        db.close()
+        raise JournalError(f"{path}: {error}") from error
+    return db
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """The version of the open file; 0: it is new."""
+    with reading():
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    while (version := version_of(db)) < VERSION:
+        with writing(db):
+            if version_of(db) != version:  # somebody else was faster
+                continue
+            for statement in STEPS[version].split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {version + 1}")
+    if version > VERSION:
+        raise JournalError(
+            f"it has version {version}, written by a newer warden; this one knows {VERSION} and older. Run"
+            " the newer one, or move the journal away (what is open in it would be graded again)"
+        )
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """SQLite's errors as ours.
+
+    Raises:
+        JournalError
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal: {error}") from error
+
+
+@contextmanager
+def writing(db: sqlite3.Connection) -> Iterator[None]:
+    """One transaction. The lock is taken at its start: a busy journal is waited for, not failed at.
+
+    Raises:
+        JournalError: and nothing of it has happened.
+    """
+    with reading():
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # SQLite has rolled some failures back by itself
+                db.execute("ROLLBACK")
+            raise
