@@ -49,6 +49,7 @@ from supervisor.settings import (
     Server,
     Setting,
     Warden,
+    Workers,
     Wrong,
     toml_type,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "SecretRef",
     "Server",
     "Warden",
+    "Workers",
     "load",
 ]
 

@@ -15,11 +15,15 @@ from supervisor.slot import Policy
 
 @dataclass(frozen=True, slots=True)
 class QueuePlan:
-    """A queue as the arbiter needs it. `refused` says why its configuration is bad ("" = it is good)."""
+    """A queue as the arbiter needs it. `refused` says why its configuration is bad ("" = it is good).
+
+    `workers` seats are always there; of `most` (None: as many) the rest is borrowed in a burst.
+    """
 
     name: str
     server: str
     workers: int = 1
+    most: int | None = None
     cpus: tuple[int, ...] | None = None
     pace: Pace = Pace()  # noqa: RUF009 (frozen)
     refused: str = ""

@@ -148,13 +148,21 @@ HandlerSettings: TypeAlias = GradelibSettings | ClassSettings | ProgramSettings
 
 
 @dataclass(frozen=True, slots=True)
+class Workers:
+    """How many seats a queue has: always `min`, in a burst up to `max`."""
+
+    min: int = 1
+    max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """One queue. `cpus` is None for "auto"."""
 
     name: str
     server: str
     handlers: tuple[HandlerSettings, ...]
-    workers: int = 1
+    workers: Workers = Workers()
     cpus: tuple[int, ...] | None = None
     poll_floor_s: float = 0.2
     poll_ceiling_s: float = 5.0
@@ -440,6 +448,38 @@ def _cpus(value: object, base: Path) -> tuple[int, ...] | None:
     return tuple(value)
 
 
+MOST_WORKERS: Final = 256
+"""Of one queue."""
+_SEATS: Final = integer(1, MOST_WORKERS)
+
+
+def _workers(value: object, base: Path) -> Workers:
+    """A number, or how few and how many."""
+    if not isinstance(value, dict):
+        try:
+            number = _SEATS.parse(value, base)
+        except Wrong as wrong:
+            raise Wrong(f"{wrong}; or {{ min = 1, max = 4 }}") from wrong
+        assert isinstance(number, int)  # noqa: S101 - what `integer` makes
+        return Workers(number, number)
+    found = {}
+    for key in ("min", "max"):
+        if key not in value:
+            raise Wrong(f"has no {key}; write {{ min = 1, max = 4 }}, or one number")
+        try:
+            found[key] = _SEATS.parse(value[key], base)
+        except Wrong as wrong:
+            raise Wrong(f"{key} {wrong}") from wrong
+    for key in value:
+        if key not in found:
+            raise Wrong(f'has an unknown key "{key}"; it takes min and max')
+    least, most = found["min"], found["max"]
+    assert isinstance(least, int) and isinstance(most, int)  # noqa: S101 - what `integer` makes
+    if least > most:
+        raise Wrong(f"has a min ({least}) above its max ({most}); exchange them")
+    return Workers(least, most)
+
+
 def _graders(value: object, base: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Wrong(f'must be a table, is {toml_type(value)}; write {{ "name" = "path/grader.py" }}')
@@ -603,7 +643,13 @@ LIMITS: Final = (
 
 QUEUE: Final = (
     Setting("server", text(), REQUIRED, "The name of a server of `[servers]`."),
-    Setting("workers", integer(1, 256), 1, "How many submissions are graded at the same time."),
+    Setting(
+        "workers",
+        Kind(f"integer, 1 to {MOST_WORKERS}, or {{ min, max }} of them", _workers),
+        1,
+        "How many submissions are graded at the same time. With `{ min = 1, max = 4 }` there is always one "
+        "worker; in a burst the queue borrows idle cores for up to three more, and gives them back.",
+    ),
     Setting(
         "cpus",
         Kind('"auto" or array of CPU numbers', _cpus),

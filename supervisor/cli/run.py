@@ -91,7 +91,8 @@ def plan_of(config: Config, found: Mapping[tuple[str, str], Backlog]) -> Plan:
             QueuePlan(
                 name=queue.name,
                 server=queue.server,
-                workers=queue.workers,
+                workers=queue.workers.min,
+                most=queue.workers.max,
                 cpus=queue.cpus,
                 pace=Pace(
                     floor_s=queue.poll_floor_s, ceiling_s=max(queue.poll_floor_s, queue.poll_ceiling_s)
@@ -122,7 +123,7 @@ def _tell_orphans(config: Config, found: Mapping[tuple[str, str], Backlog]) -> N
 
 
 def _say_ready(config: Config) -> None:
-    workers = sum(queue.workers for queue in config.queues.values())
+    workers = sum(queue.workers.min for queue in config.queues.values())
     refused = f", {len(config.refused)} refused" if config.refused else ""
     click.echo(
         f"READY: warden run, pid {os.getpid()}: {workers} workers for {len(config.queues)} queues{refused};"

@@ -12,7 +12,18 @@ import tomli
 
 from sandbox.model import Isolation, Limits
 from supervisor.config import ClassSettings, Config, ConfigError, GradelibSettings, load
-from supervisor.settings import LIMITS, QUEUE, SANDBOX, SERVER, WARDEN, Queue, Sandbox, Server, Warden
+from supervisor.settings import (
+    LIMITS,
+    QUEUE,
+    SANDBOX,
+    SERVER,
+    WARDEN,
+    Queue,
+    Sandbox,
+    Server,
+    Warden,
+    Workers,
+)
 
 from .conftest import GOOD
 
@@ -78,6 +89,12 @@ def test_handler_limits_lie_on_top_of_the_sandboxs(write: Write) -> None:
     assert config.queues["two"].handlers[0].limits == Limits(wall_s=9, cpu_s=3)
 
 
+def test_workers_are_a_number_or_a_range(write: Write) -> None:
+    config = loaded(write(), "queues.one.workers=3", "queues.two.workers={ min = 1, max = 4 }")
+    assert config.queues["one"].workers == Workers(3, 3)
+    assert config.queues["two"].workers == Workers(1, 4)
+
+
 def test_all_problems_are_told_at_once(write: Write) -> None:
     text = GOOD.replace("username", "usrname").replace('server = "main"', 'server = "mian"')
     found = problems(write(text + "\n[sandbox.x]\n"), "queues.one.workers='many'", "queues.two.cpus=[0, 7]")
@@ -86,7 +103,8 @@ def test_all_problems_are_told_at_once(write: Write) -> None:
         "servers.main.usrname": 'unknown key; did you mean "username"?',
         "servers.main.username": "is missing; give a value (string)",
         "queues.one.server": 'there is no [servers.mian]; did you mean "main"?',
-        "queues.one.workers": "must be a whole number, is a string; write it without quotes or fraction",
+        "queues.one.workers": "must be a whole number, is a string; write it without quotes or fraction; or"
+        " { min = 1, max = 4 }",
         "queues.two.server": 'there is no [servers.mian]; did you mean "main"?',
         "queues.two.cpus": 'there is no CPU 7 for this service; it may use 0-1, or write "auto"',
     }
@@ -132,6 +150,11 @@ def test_all_problems_are_told_at_once(write: Write) -> None:
         ("sandboxes.python.limits.wall_s=0", "sandboxes.python.limits.wall_s", "out of range"),
         ("sandboxes.python.limits.memory=1", "sandboxes.python.limits.memory", 'did you mean "memory_mib"'),
         ("queues.one.workers=0", "queues.one.workers", "out of range"),
+        ("queues.one.workers={min = 0, max = 2}", "queues.one.workers", "min is out of range"),
+        ("queues.one.workers={min = 1, max = 1.5}", "queues.one.workers", "max must be a whole number"),
+        ("queues.one.workers={min = 1}", "queues.one.workers", "has no max"),
+        ("queues.one.workers={min = 3, max = 2}", "queues.one.workers", "min (3) above its max (2)"),
+        ("queues.one.workers={min = 1, max = 2, mox = 3}", "queues.one.workers", 'unknown key "mox"'),
         ("queues.one.cpus=[]", "queues.one.cpus", "list of CPU numbers"),
         ("queues.one.cpus=[1, 1]", "queues.one.cpus", "twice"),
         ("queues.one.cpus=[true]", "queues.one.cpus", "CPU numbers only"),
