@@ -249,7 +249,8 @@ class Arbiter:
             self._ledger.note(place.queue, place.id, event, self._wall())
             match event:
                 case Polled(how):
-                    self._turns.ended(place, how, now)
+                    self._turns.ended(place, how, now, event.queue_length)
+                    self._ledger.queues[place.queue].queue_length = self._turns.state(place.queue).length
                     if how is Poll.EMPTY:
                         self._succeeded(place)
                         continue  # for an empty poll the document is not written sooner
@@ -343,8 +344,8 @@ class Arbiter:
         if self._state is ServiceState.DRAINING:
             return
         for place in self._turns.due(now):
-            if self._order(place, Grant()):
-                self._turns.granted(place)
+            if self._order(place, Grant(length=now >= self._turns.state(place.queue).ask_at)):
+                self._turns.granted(place, now)
                 self._ledger.granted(place.queue, self._wall())
                 self._step(place, slot.Asked())
 

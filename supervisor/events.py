@@ -33,12 +33,16 @@ class Phase(StrEnum):
 
 
 class Polled(msgspec.Struct, frozen=True, tag="polled"):
-    """The granted poll has ended. `dialect` of the server, as far as it is known."""
+    """The granted poll has ended. `dialect` of the server, as far as it is known.
+
+    `queue_length`: what waits on the server after it; None: it was not asked, or does not tell.
+    """
 
     how: Poll
     cause: Cause | None = None
     message: str = ""
     dialect: str = ""
+    queue_length: int | None = None
 
 
 class Received(msgspec.Struct, frozen=True, tag="received"):
@@ -120,7 +124,9 @@ class Word(msgspec.Struct, frozen=True, tag="word"):
 
 
 class Grant(msgspec.Struct, frozen=True, tag="poll"):
-    """Poll once."""
+    """Poll once. `length`: if that brings something, ask how much more there is, where the server tells."""
+
+    length: bool = False
 
 
 class GoHome(msgspec.Struct, frozen=True, tag="drain"):

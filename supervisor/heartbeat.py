@@ -49,6 +49,7 @@ class Voice:
         self._troubled = False
         self.draining = False
         self.granted = False
+        self.asked_length = False  # with the last grant
         self.inherited: list[str] = []
 
     def happened(self, *events: Happened) -> None:
@@ -96,8 +97,8 @@ class Voice:
 
     def _obey(self, order: Order) -> None:
         match order:
-            case Grant():
-                self.granted = True
+            case Grant(length):
+                self.granted, self.asked_length = True, length
             case GoHome():
                 self.draining = True
             case Inherit(owner):

@@ -65,6 +65,7 @@ class QueueLedger:
     dead: int = 0
     backlog: int = 0
     backlog_oldest_at: float | None = None
+    queue_length: int | None = None
     verdicts: dict[str, int] = field(default_factory=dict)
     polled: dict[str, int] = field(default_factory=dict)
     again: int = 0
@@ -107,6 +108,7 @@ class QueueLedger:
             dead=self.dead,
             backlog=self.backlog,
             backlog_oldest_at=self.backlog_oldest_at,
+            queue_length=self.queue_length,
             verdicts=dict(self.verdicts),
             polled=dict(self.polled),
             again=self.again,

@@ -2,6 +2,9 @@
 
 Runs in: supervisor. Pure: the clock and the dice come in as arguments. One Pacer per queue and host, however
 many workers: a legacy XQueue hands the same submission to two simultaneous pulls.
+
+A server that tells how long the queue is gets asked along with a poll that brought something, every few
+seconds, whether one worker polls or ten. In between the length is what is left of the last answer.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import Final
 from supervisor.backoff import Backoff
 
 SLOWLY: Final = Backoff(first_s=1.0, ceiling_s=60.0)
+LENGTH: Final = Backoff(first_s=3.0, ceiling_s=3.0)
+"""How long between two questions for the length of a queue."""
 
 
 class Poll(StrEnum):
@@ -37,37 +42,52 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Pacer:
-    """State of one queue's polling. `holder` is who has the one grant ("" = nobody)."""
+    """State of one queue's polling. `holder` is who has the one grant ("" = nobody).
+
+    `length`: submissions that wait on the server, as far as is known; None where it does not tell.
+    """
 
     holder: str = ""
     next_at: float = 0.0
+    hits: int = 0  # in a row
     empties: int = 0  # in a row
     failures: int = 0  # in a row
+    length: int | None = None
+    ask_at: float = 0.0  # the length is not asked for before
+    asks: bool = False  # the poll in flight asks for it
 
     def may_grant(self, now: float) -> bool:
         """May a poll begin?"""
         return not self.holder and now >= self.next_at
 
 
-def grant(pacer: Pacer, holder: str) -> Pacer:
-    """The state after a grant to `holder`."""
-    return replace(pacer, holder=holder)
+def grant(pacer: Pacer, holder: str, now: float) -> Pacer:
+    """The state after a grant to `holder`; `asks` says whether to ask for the length, too."""
+    return replace(pacer, holder=holder, asks=now >= pacer.ask_at)
 
 
-def ended(pacer: Pacer, how: Poll, pace: Pace, now: float, draw: float) -> Pacer:
-    """The state after the poll in flight has ended; `draw` is random in 0..1."""
+def ended(pacer: Pacer, how: Poll, pace: Pace, now: float, draw: float, length: int | None = None) -> Pacer:
+    """The state after the poll in flight has ended; `draw` is random in 0..1.
+
+    `length` is what the server said of the queue after this poll, None if it was not asked.
+    """
     match how:
         case Poll.HIT:
-            return Pacer(next_at=now)
+            ask_at = now + LENGTH.delay(1, draw) if pacer.asks else pacer.ask_at
+            if length is None and pacer.length is not None:
+                length = max(0, pacer.length - 1)
+            return Pacer(next_at=now, hits=pacer.hits + 1, length=length, ask_at=ask_at)
         case Poll.EMPTY:
             empties = pacer.empties + 1
             whole = min(pace.ceiling_s, pace.floor_s * pace.growth ** min(empties - 1, 64))
             wait = max(pace.floor_s, whole * (1.0 - pace.jitter * draw))
-            return Pacer(next_at=now + wait, empties=empties)
+            left = pacer.length if length is None else length
+            return Pacer(next_at=now + wait, empties=empties, length=left, ask_at=pacer.ask_at)
         case Poll.ERROR:
             failures = pacer.failures + 1
             wait = max(pace.floor_s, pace.errors.delay(failures, draw))
-            return Pacer(next_at=now + wait, empties=pacer.empties, failures=failures)
+            # Whatever waits there may be with others by the time that it answers again.
+            return Pacer(next_at=now + wait, empties=pacer.empties, failures=failures, ask_at=pacer.ask_at)
         case Poll.LOST:
             # Nothing was learned of the queue; the floor keeps a crashing worker from becoming a hammer.
-            return replace(pacer, holder="", next_at=now + pace.floor_s)
+            return replace(pacer, holder="", asks=False, next_at=now + pace.floor_s)

@@ -59,22 +59,30 @@ class Turns:
             line.waiting.remove(place)
         self.ended(place, Poll.LOST, now)
 
-    def ended(self, place: Place, how: Poll, now: float) -> None:
-        """The poll that was granted to this worker has ended so."""
+    def ended(self, place: Place, how: Poll, now: float, length: int | None = None) -> None:
+        """The poll that was granted to this worker has ended so; `length` as in supervisor.pacer.ended."""
         line = self._lines[place.queue]
         if line.pacer.holder == place.owner:
-            line.pacer = pacer.ended(line.pacer, how, line.pace, now, self._dice())
+            line.pacer = pacer.ended(line.pacer, how, line.pace, now, self._dice(), length)
 
-    def granted(self, place: Place) -> None:
+    def granted(self, place: Place, now: float) -> None:
         """The worker has been given the grant."""
         line = self._lines[place.queue]
-        line.pacer = pacer.grant(line.pacer, place.owner)
+        line.pacer = pacer.grant(line.pacer, place.owner, now)
 
     def due(self, now: float) -> Iterator[Place]:
         """Workers to give a grant to, each taken out of its line. Say `granted` of those that took it."""
         for line in self._lines.values():
             while line.waiting and not line.held_back and line.pacer.may_grant(now):
                 yield line.waiting.pop(0)
+
+    def state(self, queue: str) -> Pacer:
+        """How the polling of this queue stands."""
+        return self._lines[queue].pacer
+
+    def waits(self, place: Place) -> bool:
+        """Has this worker nothing to do, and waits for a grant?"""
+        return place in self._lines[place.queue].waiting
 
     def next_at(self) -> float | None:
         """When there is something to grant (monotonic seconds), None if nobody waits."""

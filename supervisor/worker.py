@@ -171,10 +171,11 @@ class Worker:
         self._dice = dice
         server = config.servers[self._queue.server]
         # A call may find itself outside: the call, two requests of a login, the call again; and once more if
-        # the connection was reset. The journal may have to wait for other workers' commits.
+        # the connection was reset; and a poll asks for the length. The journal may have to wait for other
+        # workers' commits.
         pull_s = server.connect_timeout_s + server.pull_timeout_s
         put_s = server.connect_timeout_s + server.put_timeout_s
-        self._poll_s = 8 * pull_s + BUSY_S
+        self._poll_s = 10 * pull_s + BUSY_S
         self._deliver_s = 2 * put_s + 3 * pull_s + BUSY_S
         self._journal = Journal(
             config.warden.state_dir / FILE_NAME, self._queue.server, seat.queue, seat.owner
@@ -249,10 +250,12 @@ class Worker:
         self._voice.say(Phase.POLL, self._poll_s)
         row: Row | None = None
         how, cause, message = Poll.EMPTY, None, ""
+        length: int | None = None
         try:
             pulled = self._client.get_submission(self._queue.name)
             if pulled is not None:
                 row, how = self._receive(pulled)
+            length = self._length(pulled is not None)
         except QueueError as error:
             how, cause, message = Poll.ERROR, Cause(error.cause), short(str(error))
             log.warning(
@@ -264,11 +267,25 @@ class Worker:
             raise
         finally:
             self._voice.granted = False
-            self._voice.happened(Polled(how, cause, message, self._client.dialect.value))
+            self._voice.happened(Polled(how, cause, message, self._client.dialect.value, length))
         if row is not None:
             self._stirred = True
             self._grade(row)
             self._outbox.flush()
+
+    def _length(self, hit: bool) -> int | None:
+        """How many submissions wait, where the server tells; asked after a hit, not after every one."""
+        if self._client.dialect is not Dialect.LEGACY:
+            return None
+        if not hit:
+            return 0
+        if not self._voice.asked_length:
+            return None
+        try:
+            return self._client.queue_length(self._queue.name)
+        except QueueError as error:  # the poll itself was answered; the next one finds out what is wrong
+            log.info("queue length not told", extra={"queue": self._queue.name, "why": short(str(error))})
+            return None
 
     def _receive(self, pulled: Submission) -> tuple[Row | None, Poll]:
         """Into the journal: (the row if it is ours to grade, how the poll counts)."""
