@@ -21,6 +21,7 @@ from graders.errors import CatalogueError, CourseError
 from graders.model import Blame, Cause, Judgement, TestResult, Verdict, Work
 from graders.payload import parse_payload
 from graders.verdict import shorten
+from graders.words import Words
 from sandbox.model import Runner, SandboxError
 
 
@@ -60,6 +61,7 @@ class ClassHandler:
     """Judges with a subclass of `Grader`, loaded from "package.module:Class" (or "package.module.Class").
 
     Satisfies `graders.model.Handler`. The class is instantiated once, with `grader_root` and `kwargs`.
+    `words` are those to speak to the learner.
 
     Raises:
         CourseError: there is no such class, or it cannot be instantiated.
@@ -71,7 +73,9 @@ class ClassHandler:
         grader_root: Path,
         kwargs: Mapping[str, Any] | None = None,
         graders: Mapping[str, str] | None = None,
+        words: Words | None = None,
     ) -> None:
+        self._words = words
         self._root = Path(grader_root).resolve()
         self._graders = dict(graders or {})
         self._grader = _load(target, self._root, kwargs or {})
@@ -108,7 +112,7 @@ class ClassHandler:
             raise CourseError(f"{type(grader).__name__}.grade failed\n{traceback.format_exc()}") from error
         if isinstance(answer, Judgement):
             return answer
-        return judgement_of(answer)
+        return judgement_of(answer, self._words)
 
     def _path(self, name: str) -> Path:
         path = self._root.joinpath(*parts_of(name))
@@ -117,7 +121,7 @@ class ClassHandler:
         return path
 
 
-def judgement_of(answer: object) -> Judgement:
+def judgement_of(answer: object, words: Words | None = None) -> Judgement:
     """The judgement that a mapping returned by `Grader.grade` means.
 
     Raises:
@@ -134,12 +138,12 @@ def judgement_of(answer: object) -> Judgement:
     score = answer.get("score", 1.0 if correct else 0.0)
     if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
         raise CourseError(f'grade returned "score": {score!r}; it must be a number from 0 to 1')
-    tests = tuple(_test(test) for test in _listed(answer, "tests"))
+    tests = tuple(_test(test, words) for test in _listed(answer, "tests"))
     errors = []
     for error in _listed(answer, "errors"):
         if not isinstance(error, str):
             raise CourseError(f'grade returned {error!r} in "errors"; it must be text')
-        errors.append(shorten(error))
+        errors.append(shorten(error, words=words))
     verdict = Verdict.CORRECT if correct else Verdict.INCORRECT
     return Judgement(verdict, Blame.LEARNER, Cause.LEARNER, float(score), tests, tuple(errors))
 
@@ -151,7 +155,7 @@ def _listed(answer: Mapping[str, Any], key: str) -> Sequence[Any]:
     return value
 
 
-def _test(value: object) -> TestResult:
+def _test(value: object, words: Words | None) -> TestResult:
     if not isinstance(value, list | tuple) or len(value) != 5:
         raise CourseError(f'grade returned {value!r} in "tests"; it must be a tuple of five')
     short, long, correct, expected, actual = value
@@ -160,7 +164,8 @@ def _test(value: object) -> TestResult:
     for text in (short, long, expected, actual):
         if not isinstance(text, str):
             raise CourseError(f'grade returned {text!r} in "tests"; it must be text')
-    return TestResult(shorten(short), shorten(long), correct, shorten(expected), shorten(actual))
+    short, long, expected, actual = (shorten(text, words=words) for text in (short, long, expected, actual))
+    return TestResult(short, long, correct, expected, actual)
 
 
 def _load(target: str, root: Path, kwargs: Mapping[str, Any]) -> Grader:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from graders.words import DifferenceWords, english
+
 
 class Mode(StrEnum):
     """How two outputs are compared."""
@@ -111,12 +113,18 @@ def of_flags(flags: Sequence[str]) -> Comparison:
     return Comparison(mode, case, False, space, absolute, relative)
 
 
-def compare(expected: bytes, actual: bytes, options: Comparison = Comparison()) -> Difference | None:
-    """None if `actual` is as good as `expected`, else the first difference."""
+def compare(
+    expected: bytes,
+    actual: bytes,
+    options: Comparison = Comparison(),
+    words: DifferenceWords | None = None,
+) -> Difference | None:
+    """None if `actual` is as good as `expected`, else the first difference, in `words` (default English)."""
     if expected == actual:
         return None
+    say = words or english().difference
     if options.mode is Mode.EXACT:
-        return _bytes_differ(expected, actual)
+        return _bytes_differ(expected, actual, say)
     absolute, relative = options.float_absolute_tolerance, options.float_relative_tolerance
     if options.mode is Mode.FLOATS and absolute is None and relative is None:
         absolute = relative = DEFAULT_TOLERANCE
@@ -137,20 +145,21 @@ def compare(expected: bytes, actual: bytes, options: Comparison = Comparison()) 
                 mine, other = _after_empty_lines(mine, ours), _after_empty_lines(other, theirs)
                 if mine is None and other is None:
                     return None
-            return _length_differs(mine, other, expected, actual, number)
+            return _length_differs(mine, other, actual, number, say)
         spaces = mine[0][0] in _SPACES
         number += not spaces
         if not _same(mine[0], other[0], options.case_sensitive, tolerance):
             if spaces and pattern is _LINED:
-                return Difference(f"line {_line(actual, other)}: more words than expected: {show(other[0])}")
+                return Difference(say.more_words.format(line=_line(actual, other), found=show(other[0])))
             if pattern is _LINED and other[0] == b"\n":
-                where = f"line {_line(actual, other)}"
-                return Difference(f"{where}: the line ends too soon; expected {show(mine[0])}")
+                line = _line(actual, other)
+                return Difference(say.line_ends.format(line=line, expected=show(mine[0])))
             if spaces or other[0][0] in _SPACES:
-                where = _after(number if spaces else number - 1)
-                return Difference(f"line {_line(actual, other)}: white space differs {where}")
-            where = f"line {_line(actual, other)}, word {number}"
-            return Difference(f"{where}: expected {show(mine[0])}, found {show(other[0])}")
+                where = _after(number if spaces else number - 1, say)
+                return Difference(say.white_space.format(line=_line(actual, other), where=where))
+            expects, found = show(mine[0]), show(other[0])
+            line = _line(actual, other)
+            return Difference(say.word.format(line=line, word=number, expected=expects, found=found))
 
 
 _Found: TypeAlias = re.Match[bytes] | None
@@ -188,33 +197,37 @@ def _number(token: bytes) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _length_differs(mine: _Found, other: _Found, expected: bytes, actual: bytes, number: int) -> Difference:
+def _length_differs(
+    mine: _Found, other: _Found, actual: bytes, number: int, say: DifferenceWords
+) -> Difference:
     if mine is not None:
         if mine[0][0] in _SPACES:
-            return Difference(f"white space is missing {_after(number)}")
-        return Difference(f"the output ends too soon: word {number + 1} should be {show(mine[0])}")
+            return Difference(say.white_space_missing.format(where=_after(number, say)))
+        return Difference(say.ends_before_word.format(word=number + 1, expected=show(mine[0])))
     assert other is not None  # noqa: S101 - one of the two went on
     if other[0][0] in _SPACES:
-        return Difference(f"line {_line(actual, other)}: more white space than expected {_after(number)}")
-    return Difference(f"line {_line(actual, other)}: more output than expected: {show(other[0])}")
+        where = _after(number, say)
+        return Difference(say.more_white_space.format(line=_line(actual, other), where=where))
+    return Difference(say.more_output.format(line=_line(actual, other), found=show(other[0])))
 
 
-def _after(number: int) -> str:
-    return f"after word {number}" if number else "at the beginning"
+def _after(number: int, say: DifferenceWords) -> str:
+    return say.after_word.format(word=number) if number else say.at_beginning
 
 
 def _line(text: bytes, found: re.Match[bytes]) -> int:
     return text.count(b"\n", 0, found.start()) + 1
 
 
-def _bytes_differ(expected: bytes, actual: bytes) -> Difference:
+def _bytes_differ(expected: bytes, actual: bytes, say: DifferenceWords) -> Difference:
     at = first_difference(expected, actual)
     line = actual.count(b"\n", 0, at) + 1
     if at == len(actual):
-        return Difference(f"line {line}: the output ends too soon; expected {show(expected[at:])}")
+        return Difference(say.ends.format(line=line, expected=show(expected[at:])))
     if at == len(expected):
-        return Difference(f"line {line}: more output than expected: {show(actual[at:])}")
-    return Difference(f"line {line}: expected {show(expected[at:])}, found {show(actual[at:])}")
+        return Difference(say.more_output.format(line=line, found=show(actual[at:])))
+    expects, found = show(expected[at:]), show(actual[at:])
+    return Difference(say.bytes.format(line=line, expected=expects, found=found))
 
 
 def first_difference(one: bytes, other: bytes) -> int:

@@ -1,6 +1,7 @@
 """Feedback: a judgement becomes the message that the learner reads in the LMS.
 
-Runs in: worker, tools. The only module that imports Jinja2 and lxml.
+Runs in: worker, tools. The only module that imports Jinja2. The fixed texts are in graders.words, steps 1, 2
+and 4 in graders.message.
 
 The LMS puts `msg` into the page as it is: it sanitises nothing, replaces the whole message by "Invalid grader
 reply" when a control character stands in it, expands `$name` from the problem's own variables, and hides
@@ -22,300 +23,36 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from lxml import etree
 
+from graders.message import (
+    LIMIT_BYTES_MAX,
+    LIMIT_BYTES_MIN,
+    MessageError,
+    clean,
+    cost,
+    finish,
+    first_difference,
+    fit,
+    lint,
+    shares,
+)
 from graders.model import Blame, Cause, Judgement, Result, TestResult, Verdict
+from graders.words import Words, english
 from sandbox.model import OutcomeKind, Usage
 
 LIMIT_BYTES = 64 * 1024
-"""Default size of a message in UTF-8. On the wire it grows at most sixfold (a quotation mark is %5C%22)."""
-
-LIMIT_BYTES_MIN = 4 * 1024
-LIMIT_BYTES_MAX = 384 * 1024
-"""Sixfold is 2.25 MiB; both kinds of XQueue refuse forms over 2.5 MiB."""
+"""Default size of a message in UTF-8."""
 
 BUILT_IN = Path(__file__).with_name("templates")
 FRAME = "feedback.html"
 
 log = logging.getLogger(__name__)
-
-
-class FeedbackError(Exception):
-    """A message that the LMS would refuse, spoil or show wrongly."""
-
-
-# ---------------------------------------------------------------------------------------------------- words
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The fixed texts of one language. `headlines` and `summaries` have an entry per verdict."""
-
-    title: str
-    output: str
-    your_output: str
-    expected_output: str
-    no_output: str
-    hidden: str
-    passed: str  # {passed}, {total}
-    cut: str  # {count} characters
-    more_tests: str  # {count}, {passed}
-    headlines: Mapping[Verdict, str]
-    summaries: Mapping[Verdict, str]
-    hints: Mapping[Verdict, str]
-    limits: Mapping[OutcomeKind, str]  # instead of the summary, where the outcome says more
-    nothing_left: str  # the message of last resort
-
-
-ENGLISH = Words(
-    title="Test results",
-    output="Output:",
-    your_output="Your output:",
-    expected_output="Correct output:",
-    no_output="(nothing)",
-    hidden="The output of this test is not shown.",
-    passed="{passed} of {total} tests passed.",
-    cut="… {count} characters left out …",
-    more_tests="{count} more tests are not shown here; {passed} of them passed.",
-    headlines={
-        Verdict.CORRECT: "CORRECT",
-        Verdict.INCORRECT: "INCORRECT",
-        Verdict.INPUT_ERROR: "NOT RUN",
-        Verdict.ERROR: "ERROR",
-        Verdict.TIMEOUT: "TIME LIMIT EXCEEDED",
-        Verdict.MEMORY: "MEMORY LIMIT EXCEEDED",
-        Verdict.LIMIT: "LIMIT EXCEEDED",
-        Verdict.FORBIDDEN: "FORBIDDEN",
-        Verdict.INTERFERENCE: "ERROR",
-        Verdict.UNGRADED: "NOT GRADED",
-    },
-    summaries={
-        Verdict.CORRECT: "Well done.",
-        Verdict.INCORRECT: "Your program does not do yet what is asked.",
-        Verdict.INPUT_ERROR: "Your program was not run, because a check of its text failed.",
-        Verdict.ERROR: "Your program stopped with an error.",
-        Verdict.TIMEOUT: "Your program ran longer than it may and was stopped.",
-        Verdict.MEMORY: "Your program needed more memory than it may have and was stopped.",
-        Verdict.LIMIT: "Your program used more than it may and was stopped.",
-        Verdict.FORBIDDEN: "Your program tried something that programs here may not do, and was stopped.",
-        Verdict.INTERFERENCE: "Your program got in the way of the tests, so they could not be counted.",
-        Verdict.UNGRADED: (
-            "Your submission could not be graded, because of a problem on our side. "
-            "This says nothing about your program."
-        ),
-    },
-    hints={
-        Verdict.CORRECT: "Nothing is left to do for this problem.",
-        Verdict.INCORRECT: "Compare your output with the correct output, character by character.",
-        Verdict.INPUT_ERROR: "Read the message, change your program and submit it again.",
-        Verdict.ERROR: "The last line of an error message says what went wrong, those above it say where.",
-        Verdict.TIMEOUT: "Look for a loop that never ends, for a wait for input, or for a quicker way.",
-        Verdict.MEMORY: "Look for a list or a text that grows without end.",
-        Verdict.LIMIT: "Look for a loop that never ends.",
-        Verdict.FORBIDDEN: (
-            "Programs here may not use the network, start other programs or look at the machine. "
-            "The problem can be solved without."
-        ),
-        Verdict.INTERFERENCE: (
-            "Catch only the exceptions that you expect (except ValueError:, never a bare except:), "
-            "do not end the program yourself, and do not change functions that are not yours."
-        ),
-        Verdict.UNGRADED: (
-            "You need not change anything. If this message stays, please tell the course staff."
-        ),
-    },
-    limits={
-        OutcomeKind.WALL: "Your program was still running after {wall_s:.1f} seconds and was stopped.",
-        OutcomeKind.CPU: "Your program had used {cpu_s:.1f} seconds of computing time and was stopped.",
-        OutcomeKind.OUTPUT: "Your program printed more than it may and was stopped.",
-        OutcomeKind.PROCESSES: "Your program started more processes or threads than it may.",
-        OutcomeKind.DISK: "Your program wrote more to files than it may.",
-    },
-    nothing_left="Your submission came in, but its results cannot be shown. Please tell the course staff.",
-)
-
-LANGUAGES: Mapping[str, Words] = {"en": ENGLISH}
-
-
-def words_for(language: str) -> Words:
-    """The words of a language tag ("de-CH", "de", "en_GB"), English where there are none."""
-    return LANGUAGES.get(language) or LANGUAGES.get(re.split("[-_]", language)[0].lower()) or ENGLISH
-
-
-# ---------------------------------------------------------------------------------------------------- clean
-
-_DIRTY = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_RETURN = re.compile("&#13;")
-_ANSI = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: window title, links
-    r"|\x1b[ -/]+[0-~]"  # character sets
-    r"|\x1b[0-Z\\^_`-~]"  # the two-character ones
-)
-
-
-def _picture(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code == 0x0C:
-        return "\n"
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else "\ufffd"
-
-
-def clean(text: str) -> str:
-    """The text without what XML 1.0 or the LMS cannot carry.
-
-    ANSI escapes go, CR LF and CR become LF, control characters become their visible pictures (U+2400 ff.),
-    C1 controls, surrogates, U+FFFE and U+FFFF become U+FFFD.
-    """
-    if not _DIRTY.search(text):
-        return text
-    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _DIRTY.sub(_picture, text)
-
-
-# ------------------------------------------------------------------------------------------------------ fit
-
-
-def cost(text: str) -> int:
-    """Bytes that a clean text takes in the finished message."""
-    size = len(text) if text.isascii() else len(text.encode())
-    if "&" in text:
-        size += 4 * text.count("&")
-    return size + 3 * (text.count("<") + text.count(">")) + 10 * text.count("$")
-
-
-def shares(wants: Sequence[int], room: int) -> list[int]:
-    """Divide `room` fairly: who wants little gets all of it, the others get equal parts of the rest."""
-    given = list(wants)
-    left, waiting = max(room, 0), sorted(range(len(wants)), key=lambda i: wants[i])
-    for done, index in enumerate(waiting):
-        given[index] = min(wants[index], left // (len(waiting) - done))
-        left -= given[index]
-    return given
-
-
-def fit(text: str, room: int, mark: str, focus: int = 0) -> str:
-    """The text, clean, in at most `room` bytes of message; what was left out is replaced by `mark`.
-
-    Args:
-        text: any text, not clean yet.
-        mark: has {count}, the number of characters left out there.
-        focus: index of a character that should stay visible, 0 for none: the cut keeps the beginning and
-            the surroundings of the focus, or the beginning and the end.
-    """
-    if len(text) <= room:
-        whole = clean(text)
-        if cost(whole) <= room:
-            return whole
-    keep = room - cost(mark.format(count=len(text))) - 2
-    while keep > 0:
-        head = keep // 4 if focus > keep // 2 else keep * 3 // 4
-        tail = keep - head
-        start = min(max(focus - tail // 4, head), len(text) - tail) if focus > keep // 2 else len(text) - tail
-        end = start + tail
-        parts = [clean(text[:head])]
-        if start > head:
-            parts.append(mark.format(count=start - head))
-        parts.append(clean(text[start:end]))
-        if end < len(text):
-            parts.append(mark.format(count=len(text) - end))
-        cut = "\n".join(parts)
-        size = cost(cut)
-        if size <= room:
-            return cut
-        keep = min(keep * room // size, keep - 1)
-    return "…" if room >= 3 else ""
-
-
-def first_difference(one: str, other: str) -> int:
-    """Length of the common beginning. Bisection, because texts may have a million characters."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-# --------------------------------------------------------------------------------------------------- finish
-
-# Elements that HTML reads as closed although they are written <br/>.
-VOID = frozenset({"area", "br", "col", "hr", "img", "input", "source", "track", "wbr"})
-_NEVER = frozenset(
-    {"script", "style", "iframe", "object", "embed", "base", "form", "meta", "link", "svg", "math"}
-)
-_FILLER = "\u200b"  # zero width
-_PARSER = etree.XMLParser(remove_comments=True, remove_pis=True, resolve_entities=False, no_network=True)
-
-
-def finish(markup: str) -> str:
-    """Markup as the LMS and the browser both read it.
-
-    Raises:
-        FeedbackError: it is not one well-formed element.
-    """
-    try:
-        root = etree.fromstring(markup.strip(), _PARSER)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise FeedbackError(f"not well-formed: {error}") from None
-    dollars = "$" in markup
-    for element in root.iter(etree.Element):
-        text = element.text
-        if not text:
-            if len(element) == 0 and element.tag not in VOID:
-                element.text = _FILLER
-        elif text[0] == "\n" and element.tag == "pre":
-            element.text = f"\n{text!s}"  # HTML drops the first newline of a <pre>
-        if dollars:
-            for name, value in element.items():
-                element.set(name, str(value).replace("$", "\uff04"))  # an attribute has no room for <wbr/>
-    return etree.tostring(root, encoding="unicode", with_tail=False).replace("$", "&#36;<wbr/>")
-
-
-def lint(msg: str, limit_bytes: int = LIMIT_BYTES_MAX) -> None:
-    """Nothing leaves without passing here: would the LMS take this message and show what we mean?
-
-    Raises:
-        FeedbackError: it would not; the text says why.
-    """
-    if not msg.strip():
-        raise FeedbackError("empty")
-    if (unfit := _DIRTY.search(msg)) or (unfit := _RETURN.search(msg)):
-        raise FeedbackError(f"character {unfit[0]!a} at {unfit.start()}")
-    if "$" in msg:
-        raise FeedbackError("raw $: the LMS expands names after it")
-    if msg.lstrip().startswith("<?") or "<!" in msg:
-        raise FeedbackError("declaration, comment or CDATA section")
-    if (size := len(msg.encode())) > limit_bytes:
-        raise FeedbackError(f"{size} bytes, more than {limit_bytes}")
-    try:
-        root = etree.fromstring(msg)  # exactly what the LMS does with it
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise FeedbackError(f"not well-formed with one root: {error}") from None
-    for element in root.iter():
-        tag = element.tag
-        if not isinstance(tag, str):
-            raise FeedbackError("processing instruction, comment or entity")
-        if tag in _NEVER or tag.startswith("{"):
-            raise FeedbackError(f"element <{tag}>")
-        if not element.text and len(element) == 0 and tag not in VOID:
-            raise FeedbackError(f"empty element <{tag}>: browsers would not see its end")
-        for name, _ in element.items():
-            if str(name).lower().startswith("on"):
-                raise FeedbackError(f"element <{tag}> has the attribute {name!s}")
-    if not "".join(map(str, root.itertext())).strip(f" \n{_FILLER}"):
-        raise FeedbackError("no text")
 
 
 # ------------------------------------------------------------------------------------------------- the page
@@ -349,7 +86,8 @@ class Page:
     passed: int
     total: int
     grader: str
-    language: str
+    language: str  # as in the attribute lang
+    direction: str  # of its script: ltr or rtl
     words: Words
 
 
@@ -373,7 +111,7 @@ def _choose(tests: Sequence[TestResult], most: int) -> list[TestResult]:
     return [tests[i] for i in sorted(ranked[:most])]
 
 
-def compose(judgement: Judgement, words: Words, language: str, room: int) -> Page:
+def compose(judgement: Judgement, words: Words, room: int) -> Page:
     """Choose and cut what the page shows, so that its texts take about `room` bytes of message."""
     ungraded = judgement.verdict is Verdict.UNGRADED
     errors = () if ungraded else judgement.errors
@@ -417,7 +155,8 @@ def compose(judgement: Judgement, words: Words, language: str, room: int) -> Pag
         passed=sum(test.correct for test in everything),
         total=len(everything),
         grader=clean(judgement.grader)[:200],
-        language=language,
+        language=words.locale,
+        direction=words.direction,
         words=words,
     )
 
@@ -446,7 +185,7 @@ class Feedback:
             errors.html, test.html) replaces it. If they are broken, `problems` says how, and the built-in
             ones are used.
         limit_bytes: most that a message may take in UTF-8, 4 KiB to 384 KiB.
-        language: tag of the fixed texts' language.
+        words: the fixed texts, English if not given.
         on_problem: told of everything an operator should know: one line each. The default logs an error.
 
     Attributes:
@@ -458,7 +197,7 @@ class Feedback:
         self,
         templates: Path | None = None,
         limit_bytes: int = LIMIT_BYTES,
-        language: str = "en",
+        words: Words | None = None,
         on_problem: Callable[[str], None] = log.error,
     ) -> None:
         if not LIMIT_BYTES_MIN <= limit_bytes <= LIMIT_BYTES_MAX:
@@ -466,8 +205,7 @@ class Feedback:
                 f"limit_bytes is {limit_bytes}; {LIMIT_BYTES_MIN} to {LIMIT_BYTES_MAX} is possible"
             )
         self.limit_bytes = limit_bytes
-        self.language = language
-        self.words = words_for(language)
+        self.words = words or english()
         self.faults = 0
         self.templates = templates
         self._on_problem = on_problem
@@ -541,13 +279,13 @@ class Feedback:
         """Finished, linted message, at most limit_bytes long; the texts shrink until it fits."""
         room = self.limit_bytes * 7 // 8
         while True:
-            page = compose(judgement, self.words, self.language, room)
+            page = compose(judgement, self.words, room)
             msg = finish(template.render(page=page))
             if len(msg) * 4 <= self.limit_bytes or (size := len(msg.encode())) <= self.limit_bytes:
                 lint(msg, self.limit_bytes)
                 return msg
             if room < 64:
-                raise FeedbackError(f"{size} bytes without any text of a test, more than {self.limit_bytes}")
+                raise MessageError(f"{size} bytes without any text of a test, more than {self.limit_bytes}")
             room = min(room * self.limit_bytes // size, room // 2)
 
 
@@ -561,7 +299,9 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 _FIELDS: Mapping[type, frozenset[str]] = {
-    kind: frozenset(kind.__dataclass_fields__) for kind in (Page, ShownTest, Words)
+    Page: frozenset(Page.__dataclass_fields__),
+    ShownTest: frozenset(ShownTest.__dataclass_fields__),
+    Words: frozenset(Words.__struct_fields__),
 }
 
 
@@ -586,7 +326,7 @@ def _frame(folders: Sequence[Path]) -> Template:
 
 
 def _why(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if not isinstance(error, FeedbackError) else str(error)
+    return f"{type(error).__name__}: {error}" if not isinstance(error, MessageError) else str(error)
 
 
 _PASSED = TestResult("first <test>", "it & is $passed", True, "1\n", "1\n")

@@ -13,7 +13,7 @@ this costs nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import msgspec
@@ -22,13 +22,11 @@ from graders.catalogue import Problem
 from graders.errors import PassFailed
 from graders.model import Cause
 from graders.reference import Comparison, ExpectedTest, Reference, Step, reference_limits
+from graders.words import ENGLISH, Words, english
 from sandbox.model import Limits, Outcome, OutcomeKind, Runner, Task
 
 MOST_TESTS = 1000
 _MOST_TRACE = 20_000
-
-NOT_CHECKED = "Your program is too long or too complicated to be checked."
-NOT_COMPARED = "The output of your program is too long or too complicated to be compared."
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -71,6 +69,7 @@ class _CompareReport(_Strict, frozen=True):
 class _PrepareReport(_Strict, frozen=True):
     errors: list[str]
     text: str
+    too_much: bool  # staff code cannot cope with so long or so deep a text
 
 
 class AttemptReport(_Strict, frozen=True):
@@ -112,13 +111,14 @@ class _Unfit:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all passes of one submission have in common."""
+    """What all passes of one submission have in common. `words` are those to speak to the learner."""
 
     problem: Problem
     lang: str
     seed: int
     limits: Limits
     runner: Runner
+    words: Words = field(default_factory=english)
 
     def task(self, entry: str, resident: bool = False, **more: object) -> Task:
         """The task for one pass. `resident`: of staff code on learners' texts, so of no learner code."""
@@ -170,9 +170,14 @@ def run_prepare(setting: Setting, text: str, recipe: Sequence[Step] | None) -> P
             text = _STEPS[step](text)
         return Prepared([], text)
     harmless = {"an empty text": {"text": ""}, "the staff's answer": {"text": setting.problem.answer}}
-    report = _on_learners(setting, "prepare", _PrepareReport, {"text": text}, harmless)
+    words = setting.words
+    # Of gradelib's own checks; what is in English there needs no telling.
+    spoken = {} if words.locale == ENGLISH else {"words": words.gradelib}
+    report = _on_learners(setting, "prepare", _PrepareReport, {"text": text, **spoken}, harmless)
     if isinstance(report, _Unfit):
-        return Prepared([NOT_CHECKED], "", report.detail)
+        return Prepared([words.said.not_checked], "", report.detail)
+    if report.too_much:
+        return Prepared([words.said.not_checked], "")
     return Prepared(report.errors, report.text)
 
 
@@ -212,7 +217,9 @@ def run_compare(setting: Setting, reference: Reference, outputs: Sequence[str]) 
     report = _on_learners(setting, "compare", _CompareReport, {"cases": cases}, harmless)
     if isinstance(report, _Unfit):
         # Which of them it was is not known; like the attempt itself, they share the limits.
-        return Compared(found | dict.fromkeys(asked, Comparison(False, NOT_COMPARED)), report.detail)
+        return Compared(
+            found | dict.fromkeys(asked, Comparison(False, setting.words.said.not_compared)), report.detail
+        )
     if len(report.results) != len(asked):
         raise PassFailed(f"compare: {len(report.results)} results of {len(asked)} cases", Cause.GRADER_BUG)
     for number, result in zip(asked, report.results, strict=True):

@@ -29,7 +29,8 @@ from graders.model import Blame, Cause, Judgement, TestResult, Verdict, Work
 from graders.payload import Payload, parse_payload
 from graders.scoring import Case, Group, Mark, full_marks, together
 from graders.testcases import ProgramProblem, Solution, TestCatalogue, Validator
-from graders.verdict import MOST_SHOWN, of_outcome, shorten, words
+from graders.verdict import MOST_SHOWN, of_outcome, shorten
+from graders.words import Words, english
 from sandbox.jail import Jail
 from sandbox.model import BUNDLE, SCRATCH, Limits, Outcome, OutcomeKind, Runner, Usage
 from sandbox.program import Compiled, CompileFailed, Language, Opened, Programs
@@ -49,16 +50,6 @@ _FOLDERS: Final = re.compile(
     # Of a reduced jail, which has no root of its own.
     r"|(?:/[^\s/]{1,64}){0,6}/warden-[^\s/]{1,64}/(?:scratch|course/[0-9a-f]{64})/"
 )
-
-_WORDS: Final[Mapping[Verdict, str]] = {
-    Verdict.CORRECT: "passed",
-    Verdict.INCORRECT: "wrong answer",
-    Verdict.ERROR: "run-time error",
-    Verdict.TIMEOUT: "time limit",
-    Verdict.MEMORY: "memory limit",
-    Verdict.LIMIT: "limit exceeded",
-    Verdict.FORBIDDEN: "forbidden",
-}
 
 
 class Toolchains:
@@ -128,6 +119,7 @@ class ProgramHandler:
         comparison: for problems that say nothing about it.
         ignore_exit_status: whether a program may end with any status, everywhere.
         budget_s: after so many seconds no further test is begun.
+        words: those to speak to the learner, English if not given.
     """
 
     def __init__(
@@ -141,7 +133,9 @@ class ProgramHandler:
         ignore_exit_status: bool = False,
         budget_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
+        words: Words | None = None,
     ) -> None:
+        self.words = words or english()
         self.catalogue = TestCatalogue(Path(grader_root), comparison)
         self._toolchains = toolchains
         self._languages = tuple(languages) or toolchains.learners
@@ -167,8 +161,11 @@ class ProgramHandler:
             problem = self.catalogue.problem(payload.grader)
             name, digest = problem.name, problem.digest
             language = self._language(payload, problem, work)
-            sources = sources_of(work, language, payload.config.get("main"))
-            found = _refused(sources) if isinstance(sources, str) else self._judge(problem, language, sources)
+            sources = sources_of(work, language, payload.config.get("main"), self.words)
+            if isinstance(sources, str):
+                found = _refused(sources, self.words)
+            else:
+                found = self._judge(problem, language, sources)
             if payload.hide_output:
                 found = replace(found, tests=tuple(replace(test, hide_output=True) for test in found.tests))
         except CourseError as error:
@@ -219,7 +216,7 @@ class ProgramHandler:
         try:
             compiled = programs.compile({**sources.files, **included}, sources.main, compile_limits)
         except CompileFailed as failed:
-            return _not_compiled(failed, compile_limits or Limits())
+            return _not_compiled(failed, compile_limits or Limits(), self.words)
         trial = _Trial(self, problem, language, programs, compiled, deadline)
         mark = trial.group(problem.tests, {**self._limits, **problem.limits})
         return trial.judgement(mark)
@@ -251,7 +248,7 @@ class ProgramHandler:
             compiled = programs.compile(validator.sources.files, main, limits)
         except CompileFailed as failed:
             raise PassFailed(
-                f"the validator cannot be compiled: {failed.reason}\n{_said(failed.outcome)}",
+                f"the validator cannot be compiled: {failed.reason}\n{_said(failed.outcome, english())}",
                 Cause.GRADER_BUG,
             ) from None
         self._validators[validator.sources.digest] = programs, compiled
@@ -271,34 +268,37 @@ class Sources:
     main: str
 
 
-def sources_of(work: Work, language: Language, main: object = None) -> Sources | str:
+def sources_of(
+    work: Work, language: Language, main: object = None, words: Words | None = None
+) -> Sources | str:
     """The submission's source files, or why there is nothing to run, in words for the learner.
 
     `main` is the main file's name as the payload gives it, if it does.
     """
+    said = (words or english()).said
     files = dict(work.files)
     if work.response.strip() or not files:
         if "\0" in work.response:
-            return "Your submission contains a NUL character; it is not a program text."
+            return said.nul_character
         try:
             text = work.response.removeprefix("\ufeff").encode()
         except UnicodeEncodeError:
-            return "Your submission contains characters that are not valid Unicode."
+            return said.bad_unicode
         files[_own_name(work.response, language)] = text
     if len(files) > MOST_SOURCES:
-        return f"You submitted {len(files)} files; at most {MOST_SOURCES} are possible."
+        return said.too_many_files.format(count=len(files), most=MOST_SOURCES)
     if sum(map(len, files.values())) > MOST_SOURCE:
-        return f"Your submission is too long: at most {MOST_SOURCE >> 10} KiB are possible."
+        return said.too_large.format(most_kib=MOST_SOURCE >> 10)
     for name in files:
         if not _NAME.fullmatch(name):
-            return f"The file name {name[:100]} cannot be used; use letters, digits, '_', '-' and '.'."
+            return said.bad_file_name.format(name=name[:100])
     programs = [name for name in sorted(files) if not language.suffixes or name.endswith(language.suffixes)]
     if not programs and len(files) == 1 and language.suffixes:
         # One file with another ending: it must be the program.
         files = {language.source: next(iter(files.values()))}
         programs = [language.source]
     if not programs:
-        return f"None of your files ends with {' or '.join(language.suffixes)}."
+        return said.no_program.format(suffixes=" / ".join(language.suffixes))
     if isinstance(main, str) and main in files:
         return Sources(files, main)
     if len(programs) == 1:
@@ -308,7 +308,7 @@ def sources_of(work: Work, language: Language, main: object = None) -> Sources |
             return Sources(files, name)
     if language.compile is not None and not _needs_main(language):
         return Sources(files, programs[0])
-    return f"You submitted several files; call the one that is to be started {language.source}."
+    return said.which_main.format(name=language.source)
 
 
 def _own_name(text: str, language: Language) -> str:
@@ -325,27 +325,28 @@ def _needs_main(language: Language) -> bool:
     return any("{main}" in word or "{source}" in word for step in steps for word in step.command)
 
 
-def _refused(error: str) -> Judgement:
-    return Judgement(Verdict.INPUT_ERROR, Blame.LEARNER, Cause.LEARNER, 0.0, errors=(shorten(error),))
+def _refused(error: str, words: Words) -> Judgement:
+    shown = (shorten(error, words=words),)
+    return Judgement(Verdict.INPUT_ERROR, Blame.LEARNER, Cause.LEARNER, 0.0, errors=shown)
 
 
-def _not_compiled(failed: CompileFailed, limits: Limits) -> Judgement:
+def _not_compiled(failed: CompileFailed, limits: Limits, words: Words) -> Judgement:
     outcome = failed.outcome
-    said = _said(outcome)
+    said, failure = _said(outcome, words), words.said.not_compiled
     match outcome.kind:
         case OutcomeKind.EXIT | OutcomeKind.OK:
-            text = said or "Your program could not be compiled."
+            text = said or failure
         case OutcomeKind.OUTPUT:
-            text = f"Your program could not be compiled.\n{said}"
+            text = f"{failure}\n{said}"
         case _:
-            text = words(outcome, limits).replace("Your program", "The compiler") or failed.reason
-            text = f"Your program could not be compiled. {text}\n{said}"
+            text = words.ended(outcome.kind, limits, outcome.signal, compiler=True) or failed.reason
+            text = f"{failure} {text}\n{said}"
     return Judgement(
         Verdict.ERROR,
         Blame.LEARNER,
         Cause.LEARNER,
         0.0,
-        errors=("Compilation failed:\n" + shorten(text.strip()),),
+        errors=(f"{words.said.compilation_failed}\n{shorten(text.strip(), words=words)}",),
         detail=shorten(f"compile: {failed.reason}"),
         outcome=outcome.kind,
         usage=outcome.usage,
@@ -353,9 +354,9 @@ def _not_compiled(failed: CompileFailed, limits: Limits) -> Judgement:
     )
 
 
-def _said(outcome: Outcome) -> str:
+def _said(outcome: Outcome, words: Words) -> str:
     """What a compiler said, without the jail's folders."""
-    return clean_paths(_text(outcome.stderr + outcome.stdout)).strip()
+    return clean_paths(_text(outcome.stderr + outcome.stdout, words)).strip()
 
 
 def clean_paths(text: str) -> str:
@@ -423,7 +424,8 @@ class _Trial:
         if ran.verdict is Verdict.CORRECT and self.problem.validator is not None:
             ran, score = self._validated(ran, group)
         elif ran.verdict is Verdict.CORRECT:
-            difference = compare(case.answer, outcome.stdout, group.comparison)
+            say = self.handler.words.difference
+            difference = compare(case.answer, outcome.stdout, group.comparison, say)
             if difference is not None:
                 ran = replace(ran, verdict=Verdict.INCORRECT, message=difference.message)
         self.ran.append(ran)
@@ -456,15 +458,15 @@ class _Trial:
         limits = change_limits(compiled.language.run.limits, validator.run_limits)
         limits = replace(limits, wall_s=max(limits.wall_s, 2 * limits.cpu_s + 1))
         found = programs.run(compiled, ran.outcome.stdout, limits, arguments, files, _MESSAGES)
-        judge_said = _text(found.files.get("judgemessage.txt", b"")).strip()
+        judge_said = _text(found.files.get("judgemessage.txt", b""), self.handler.words).strip()
         if found.kind is not OutcomeKind.EXIT or found.exit_code not in (ACCEPTED, WRONG):
             ended = f"exit status {found.exit_code}" if found.exit_code is not None else str(found.kind)
             raise PassFailed(
                 f"the validator failed at test {ran.case.name}: {ended}, not {ACCEPTED} or {WRONG}; "
-                f"{found.detail}\n{judge_said}\n{_said(found)}".strip(),
+                f"{found.detail}\n{judge_said}\n{_said(found, english())}".strip(),
                 Cause.GRADER_BUG,
             )
-        team = _text(found.files.get("teammessage.txt", b"")).strip()
+        team = _text(found.files.get("teammessage.txt", b""), self.handler.words).strip()
         verdict = Verdict.CORRECT if found.exit_code == ACCEPTED else Verdict.INCORRECT
         ran = replace(ran, verdict=verdict, message=team or judge_said, judge_said=judge_said)
         return ran, _score(found.files.get("score.txt")) if validator.scores else None
@@ -479,19 +481,20 @@ class _Trial:
         well = share >= 1 - 1e-9 if self.problem.partial else mark.accepted
         failed = next((ran for ran in self.ran if ran.verdict is not Verdict.CORRECT), None)
         left = len(self.numbers) - len(self.ran)
+        words, said = self.handler.words, self.handler.words.said
         errors = []
         if well:
             verdict = Verdict.CORRECT
         elif failed is not None:
             verdict = failed.verdict
             if verdict is not Verdict.INCORRECT:
-                errors.append(f"Test {failed.number}: {_fate(failed)}")
+                errors.append(said.test.format(number=failed.number, fate=_fate(failed, words)))
         else:
             verdict = Verdict.TIMEOUT if self.late else Verdict.INCORRECT
         if left and self.late:
-            errors.append("All tests together took too long; the rest was not run.")
+            errors.append(said.late)
         if left:
-            errors.append(f"{left} of {len(self.numbers)} tests were not run.")
+            errors.append(said.left.format(left=left, total=len(self.numbers)))
         told = failed if failed is not None and verdict is failed.verdict else None
         notes = [f"test {ran.case.name}: {ran.judge_said}" for ran in self.ran if ran.judge_said]
         if told is not None and told.outcome.detail:
@@ -502,7 +505,7 @@ class _Trial:
             Blame.LEARNER,
             Cause.LEARNER,
             1.0 if well else share,
-            tuple(map(_result, self.ran)),
+            tuple(_result(ran, words) for ran in self.ran),
             tuple(errors),
             shorten("\n".join(notes)),
             told.outcome.kind if told is not None else OutcomeKind.OK,
@@ -534,39 +537,41 @@ def _usage(ran: Sequence[_Ran]) -> Usage:
     )
 
 
-def _fate(ran: _Ran) -> str:
+def _fate(ran: _Ran, words: Words) -> str:
     """What became of the program, in words for the learner."""
     outcome = ran.outcome
     if ran.verdict is Verdict.MEMORY:
-        return f"Your program needed more than the memory limit of {ran.limits.memory_mib} MiB."
+        return words.said.memory_needed.format(memory_mib=ran.limits.memory_mib)
     if outcome.kind is OutcomeKind.EXIT and outcome.exit_code is None:
-        return "Your program could not be started."
+        return words.said.not_started
     if outcome.kind is OutcomeKind.EXIT:
-        return f"Your program ended with the exit status {outcome.exit_code}, which means an error."
-    return words(outcome, ran.limits)
+        return words.said.exit_status.format(status=outcome.exit_code)
+    return words.ended(outcome.kind, ran.limits, outcome.signal)
 
 
-def _result(ran: _Ran) -> TestResult:
+def _result(ran: _Ran, words: Words) -> TestResult:
     """The test as the learner may see it: of a secret one, its number and one word."""
-    case = ran.case
+    case, said = ran.case, words.said
     correct = ran.verdict is Verdict.CORRECT
-    short = f"Test {ran.number}: {_WORDS.get(ran.verdict, ran.verdict.value)}"
+    short = said.test.format(number=ran.number, fate=words.fates.get(ran.verdict, ran.verdict.value))
     if not case.public:
         return TestResult(short, "", correct, "", "", hide_output=True)
-    lines = [ran.message, "Input:", _text(case.input)] if ran.message else ["Input:", _text(case.input)]
-    actual = _text(ran.outcome.stdout)
+    lines = [*([ran.message] if ran.message else []), said.input, _text(case.input, words)]
+    actual = _text(ran.outcome.stdout, words)
     if not correct and ran.verdict is not Verdict.INCORRECT:
-        said = clean_paths(_text(ran.outcome.stderr))
-        actual = "\n".join(part for part in (actual.rstrip("\n"), f"[{_fate(ran)}]", said) if part)
-    return TestResult(short, shorten("\n".join(lines)), correct, _text(case.answer), shorten(actual))
+        complaint = clean_paths(_text(ran.outcome.stderr, words))
+        parts = (actual.rstrip("\n"), f"[{_fate(ran, words)}]", complaint)
+        actual = "\n".join(part for part in parts if part)
+    long, actual = shorten("\n".join(lines), words=words), shorten(actual, words=words)
+    return TestResult(short, long, correct, _text(case.answer, words), actual)
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes, words: Words) -> str:
     """Bytes of a program as text of bounded length."""
     head = data[: 4 * MOST_SHOWN].decode("utf-8", "replace")
     if len(data) <= 4 * MOST_SHOWN:
-        return shorten(head)
-    return f"{head[:MOST_SHOWN]}\n[... more output is not shown]"
+        return shorten(head, words=words)
+    return f"{head[:MOST_SHOWN]}\n{words.said.more_output}"
 
 
 # ------------------------------------------------------------------------------------------ the staff's own

@@ -19,6 +19,7 @@ from graders.passes import Compared, Setting, run_attempt, run_compare, run_prep
 from graders.payload import Payload, parse_payload
 from graders.reference import Reference, ReferenceKey, References, attempt_limits
 from graders.verdict import Finding, is_whole, judge, shorten, told_kind
+from graders.words import Words, english
 from sandbox.model import Isolation, Limits, Outcome, Profile, Runner
 
 __all__ = ["PRELOAD", "GradelibHandler", "list_graders", "profile", "self_check"]
@@ -72,7 +73,7 @@ class GradelibHandler:
 
     `graders` maps names that a payload may use to grader paths. `seeds` is how many random seeds the learners
     of a problem share. `modules` are folders of shared helper modules, relative to the root. `interpreter`
-    names what the runner runs, for the memory of references.
+    names what the runner runs, for the memory of references. `words` are those to speak to the learner.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class GradelibHandler:
         seeds: int = 8,
         modules: Sequence[str] = (),
         interpreter: str = "",
+        words: Words | None = None,
     ) -> None:
+        self._words = words or english()
         self.catalogue = Catalogue(Path(grader_root), modules)
         self._graders = dict(graders or {})
         self._limits = limits or Limits()
@@ -130,22 +133,23 @@ class GradelibHandler:
 
     def _setting(self, payload: Payload, work: Work, runner: Runner) -> Setting:
         problem = self.catalogue.problem(payload.grader, payload.lang)
-        return Setting(problem, payload.lang, self._seed(work), self._limits, runner)
+        return Setting(problem, payload.lang, self._seed(work), self._limits, runner, self._words)
 
     def _judge(self, setting: Setting, payload: Payload, work: Work) -> Judgement:
-        text, problem = _text_of(work)
+        words = self._words
+        text, problem = _text_of(work, words)
         if problem:
-            return _refused(problem)
+            return _refused([problem], words)
         reference = self._reference(setting)
         prepared = run_prepare(setting, text, reference.recipe)
         if prepared.errors:
-            return replace(_refused(*prepared.errors), detail=shorten(prepared.detail))
+            return replace(_refused(prepared.errors, words), detail=shorten(prepared.detail))
         limits = attempt_limits(self._limits, reference)
         outcome, report = run_attempt(replace(setting, limits=limits), prepared.text)
         compared = Compared({})
         if report is not None and is_whole(reference.tests, outcome, report):
             compared = run_compare(setting, reference, report.outputs)
-        finding = judge(reference.tests, outcome, report, compared.results, limits)
+        finding = judge(reference.tests, outcome, report, compared.results, limits, words)
         outcome = replace(outcome, kind=told_kind(outcome, report, finding.verdict))
         return _judgement(finding, payload, outcome, compared)
 
@@ -196,30 +200,30 @@ def _last_line(text: str) -> str:
     return shorten((text.rstrip().splitlines() or [""])[-1], 200)
 
 
-def _text_of(work: Work) -> tuple[str, str]:
+def _text_of(work: Work, words: Words) -> tuple[str, str]:
     """The learner's text, or why there is none to grade, in words for him."""
-    text = work.response
+    text, said = work.response, words.said
     if not text and len(work.files) == 1:
         (name, contents), *_ = work.files.items()
         try:
             text = contents.decode("utf-8")
         except UnicodeDecodeError:
-            return "", f"The file {name} cannot be read: it is not text in UTF-8."
+            return "", said.unreadable_file.format(name=name)
     elif not text and len(work.files) > 1:
-        return "", "Several files were submitted; submit exactly one."
+        return "", said.several_files
     if len(text) > MOST_CHARACTERS:
-        return "", f"Your submission is too long: {len(text)} characters, at most {MOST_CHARACTERS}."
+        return "", said.too_long.format(count=len(text), most=MOST_CHARACTERS)
     if "\0" in text:
-        return "", "Your submission contains a NUL character; it is not a program text."
+        return "", said.nul_character
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "", "Your submission contains characters that are not valid Unicode."
+        return "", said.bad_unicode
     return text.removeprefix("\ufeff"), ""
 
 
-def _refused(*errors: str) -> Judgement:
-    shown = tuple(shorten(error) for error in errors)
+def _refused(errors: Sequence[str], words: Words) -> Judgement:
+    shown = tuple(shorten(error, words=words) for error in errors)
     return Judgement(Verdict.INPUT_ERROR, Blame.LEARNER, Cause.LEARNER, 0.0, errors=shown)
 
 

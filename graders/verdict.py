@@ -12,6 +12,7 @@ from typing import assert_never
 from graders.model import TestResult, Verdict
 from graders.passes import AttemptReport
 from graders.reference import Comparison, ExpectedTest
+from graders.words import Words, english
 from sandbox.model import Limits, Outcome, OutcomeKind
 
 MOST_SHOWN = 5000
@@ -23,8 +24,6 @@ _KIND_BY_HINT = {
     "processes": OutcomeKind.PROCESSES,
     "disk": OutcomeKind.DISK,
 }
-
-_INTERFERED = "Your program interfered with the grading."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,69 +75,54 @@ def judge(
     report: AttemptReport | None,
     comparisons: Mapping[int, Comparison],
     limits: Limits,
+    words: Words | None = None,
 ) -> Finding:
-    """The finding. `comparisons` has an entry for every test with a comparison of its own, if `is_whole`."""
+    """The finding. `comparisons` has an entry for every test with a comparison of its own, if `is_whole`.
+
+    `words` are those to speak to the learner, English if not given.
+    """
+    words = words or english()
     verdict = of_outcome(outcome.kind)
     if verdict is not None:
-        return Finding(verdict, 0.0, errors=(words(outcome, limits),))
+        return Finding(verdict, 0.0, errors=(words.ended(outcome.kind, limits, outcome.signal),))
     if report is None or report.interference:
-        return Finding(Verdict.INTERFERENCE, 0.0, errors=(_INTERFERED,))
+        return Finding(Verdict.INTERFERENCE, 0.0, errors=(words.said.interfered,))
     if report.error:
-        return Finding(_BY_HINT.get(report.hint, Verdict.ERROR), 0.0, errors=(shorten(report.error),))
+        return Finding(
+            _BY_HINT.get(report.hint, Verdict.ERROR), 0.0, errors=(shorten(report.error, words=words),)
+        )
     if not is_whole(expected, outcome, report):
-        return Finding(Verdict.INTERFERENCE, 0.0, errors=(_INTERFERED,))
+        return Finding(Verdict.INTERFERENCE, 0.0, errors=(words.said.interfered,))
     tests = tuple(
-        _test_result(test, actual, comparisons.get(number))
+        _test_result(test, actual, comparisons.get(number), words)
         for number, (test, actual) in enumerate(zip(expected, report.outputs, strict=True))
     )
     if not tests:
-        return Finding(Verdict.INCORRECT, 0.0, errors=("No tests were run.",))
+        return Finding(Verdict.INCORRECT, 0.0, errors=(words.said.no_tests,))
     passed = sum(test.correct for test in tests)
     if passed == len(tests):
         return Finding(Verdict.CORRECT, 1.0, tests)
     return Finding(_BY_HINT.get(report.hint, Verdict.INCORRECT), passed / len(tests), tests)
 
 
-def shorten(text: str, most: int = MOST_SHOWN) -> str:
+def shorten(text: str, most: int = MOST_SHOWN, words: Words | None = None) -> str:
     """The text, cut if it is longer than `most` characters, with a mark that says so."""
     if len(text) <= most:
         return text
-    return f"{text[:most]}\n[... {len(text) - most} more characters are not shown]"
+    mark = (words or english()).said.more_characters.format(count=len(text) - most)
+    return f"{text[:most]}\n{mark}"
 
 
-def _test_result(test: ExpectedTest, actual: str, comparison: Comparison | None) -> TestResult:
+def _test_result(test: ExpectedTest, actual: str, comparison: Comparison | None, words: Words) -> TestResult:
     compared = comparison is not None and comparison.same
     correct = compared if test.custom else test.output == actual
-    shown = shorten(actual)
+
+    def fitted(text: str) -> str:
+        return shorten(text, words=words)
+
+    shown = fitted(actual)
     if comparison is not None and comparison.message:
-        shown = f"{shown}\n{shorten(comparison.message)}"
+        shown = f"{shown}\n{fitted(comparison.message)}"
     return TestResult(
-        shorten(test.short), shorten(test.long), correct, shorten(test.output), shown, test.hide_output
+        fitted(test.short), fitted(test.long), correct, fitted(test.output), shown, test.hide_output
     )
-
-
-def words(outcome: Outcome, limits: Limits) -> str:
-    """What became of the learner's program, in words for him."""
-    match outcome.kind:
-        case OutcomeKind.WALL:
-            return f"Your program was stopped: it ran longer than the time limit of {limits.wall_s:g} s."
-        case OutcomeKind.CPU:
-            return f"Your program was stopped: it used more than the time limit of {limits.cpu_s:g} s."
-        case OutcomeKind.MEMORY:
-            return f"Your program was stopped: it used more than the memory limit of {limits.memory_mib} MiB."
-        case OutcomeKind.OUTPUT:
-            return "Your program was stopped: it printed too much."
-        case OutcomeKind.PROCESSES:
-            return f"Your program was stopped: it started more than {limits.processes} processes or threads."
-        case OutcomeKind.DISK:
-            return f"Your program was stopped: it wrote more than {limits.scratch_mib} MiB to files."
-        case OutcomeKind.FORBIDDEN:
-            return "Your program was stopped: it tried something that programs may not do here."
-        case OutcomeKind.SIGNAL:
-            return f"Your program crashed (signal {outcome.signal})."
-        case OutcomeKind.EXIT:
-            return "Your program ended before its tests were finished."
-        case OutcomeKind.OK:
-            return ""
-        case _:
-            assert_never(outcome.kind)

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import tomli
 
 from graders.languages import KEYS, STEP_KEYS, LanguageError, built_in, change_limits, language
+from graders.words import locales, problems_of
 from sandbox.model import Limits
 from sandbox.program import Language
 from supervisor.overrides import dotted, override
@@ -183,6 +184,7 @@ class _Reader:
         self.base = base
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.locales = locales()
 
     def bad(self, message: str, *steps: str | int) -> None:
         self.problems.append(Problem(dotted(*steps), message))
@@ -310,6 +312,12 @@ class _Reader:
         found = self.values(table, WARDEN, "warden")
         if len(self.problems) > before:
             return None
+        if (folder := found["translations"]) is not None:
+            for problem in problems_of(folder):
+                self.bad(problem, "warden", "translations")
+            if len(self.problems) > before:
+                return None
+        self.locales = locales(folder)
         if found["status_file"] is None:
             found["status_file"] = found["state_dir"] / "status.json"
         if found["metrics_file"] is None:
@@ -431,11 +439,16 @@ class _Reader:
             self.bad(
                 f"is below poll_floor_s ({floor:g}); raise it or lower the floor", *here, "poll_ceiling_s"
             )
+        self.locale(found, *here)
         delay = found.get("processing_delay_s")
         handlers = self.handlers(table.get("handlers", []), names[1:], sandboxes, delay, *here)
         if len(self.problems) > before or any(handler is None for handler in handlers):
             return None
-        queue = Queue(name=name, handlers=tuple(one for one in handlers if one), **found)
+        queue = Queue(
+            name=name,
+            handlers=tuple(replace(one, locale=one.locale or found["locale"]) for one in handlers if one),
+            **found,
+        )
         jails: set[str] = set()
         for one in queue.handlers:
             jails |= set(one.languages) if isinstance(one, ProgramSettings) else {one.sandbox}
@@ -448,6 +461,11 @@ class _Reader:
             )
             return None
         return queue
+
+    def locale(self, found: Table, *here: str | int) -> None:
+        """Whether there are words in it. A handler without one gets its queue's, in `queue`."""
+        if found.get("locale") and found["locale"] not in self.locales:
+            self.bad(f"there are no words in it; {hint(found['locale'], self.locales)}", *here, "locale")
 
     def handlers(
         self,
@@ -511,6 +529,7 @@ class _Reader:
             return self.program(table, names[1], *here)
         sandbox_names = names[0]
         found = self.values(table, CLASS if kind == "class" else GRADELIB, *here)
+        self.locale(found, *here)
         sandbox = found.get("sandbox")
         if sandbox is not None and sandbox not in sandbox_names:
             self.bad(
@@ -542,6 +561,7 @@ class _Reader:
         """A handler of kind "program"."""
         before = len(self.problems)
         found = self.values(table, PROGRAM, *here)
+        self.locale(found, *here)
         for index, name in enumerate(found.get("languages") or ()):
             if name not in names:
                 self.bad(f"there is no language {name}; {hint(name, names)}", *here, "languages", index)

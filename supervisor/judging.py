@@ -9,6 +9,7 @@ import fnmatch
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from graders.base import ClassHandler
@@ -18,6 +19,7 @@ from graders.model import Blame, Cause, Judgement, Result, Verdict, Work
 from graders.payload import parse_payload
 from graders.program import ProgramHandler, Toolchains
 from graders.python import GradelibHandler, profile
+from graders.words import WordsError, words_of
 from sandbox.jail import Jail
 from sandbox.model import Outcome, Task
 from supervisor.config import MOST_JAILS
@@ -78,10 +80,10 @@ class _Judge:
 
 
 class Bench:
-    """The judges of one queue in one slot. `plain` is the feedback of handlers without own templates.
+    """The judges of one queue in one slot. `plain` is the English feedback without own templates.
 
     Raises:
-        CourseError: a handler of kind "class" cannot be loaded.
+        CourseError: a handler of kind "class", or a catalogue of translations, cannot be loaded.
     """
 
     def __init__(self, config: Config, queue: Queue, slot: int, voice: Voice, plain: Feedback) -> None:
@@ -97,11 +99,14 @@ class Bench:
             first + len(self._jails),
             lambda label, jail: Announced(label, jail, voice),
         )
-        self._plain = plain
+        self._translations = config.warden.translations
+        self._english = plain
+        self._plain = self._feedback(queue.locale)
         self._judges = [self._judge(config, queue, handler) for handler in queue.handlers]
 
     def _judge(self, config: Config, queue: Queue, settings: HandlerSettings) -> _Judge:
-        feedback = Feedback(settings.templates) if settings.templates else self._plain
+        feedback = self._feedback(settings.locale, settings.templates)
+        words = feedback.words
         if isinstance(settings, ProgramSettings):
             program = ProgramHandler(
                 settings.grader_root,
@@ -112,6 +117,7 @@ class Bench:
                 settings.comparison,
                 settings.ignore_exit_status,
                 BUDGET * queue.processing_delay_s,
+                words=words,
             )
             return _Judge(settings.match, settings.graders, program.grade, feedback)
         jail = self._jails[settings.sandbox]
@@ -123,10 +129,22 @@ class Bench:
                 settings.seeds,
                 settings.modules,
                 config.sandboxes[settings.sandbox].interpreter,
+                words,
             )
             return _Judge(settings.match, settings.graders, lambda work: handler.grade(work, jail), feedback)
-        own = ClassHandler(settings.class_path, settings.grader_root, settings.options, settings.graders)
+        own = ClassHandler(
+            settings.class_path, settings.grader_root, settings.options, settings.graders, words
+        )
         return _Judge(settings.match, settings.graders, lambda work: own.grade(work, jail), feedback)
+
+    def _feedback(self, locale: str, templates: Path | None = None) -> Feedback:
+        try:
+            words = words_of(locale, self._translations)
+        except WordsError as error:  # the file was good when the configuration was read
+            raise CourseError(str(error)) from error
+        if templates is None and words == self._english.words:
+            return self._english
+        return Feedback(templates, words=words)
 
     def open(self) -> None:
         """Open every jail now, so that a machine that cannot isolate pulls nothing.

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from graders.comparison import Comparison, ComparisonError
 from graders.testcases import comparison_of
+from graders.words import ENGLISH, LOCALE
 from sandbox.model import Isolation, Limits
 from sandbox.program import Language
 
@@ -66,6 +67,7 @@ class Warden:
     log: LogStyle = LogStyle.AUTO
     drain_s: float = 30.0
     journal_keep_days: int = 14
+    translations: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class GradelibSettings:
     templates: Path | None = None
     seeds: int = 8
     contact: str = ""
+    locale: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ class ClassSettings:
     options: Mapping[str, object] = field(default_factory=dict)
     templates: Path | None = None
     contact: str = ""
+    locale: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ class ProgramSettings:
     graders: Mapping[str, str] = field(default_factory=dict)
     templates: Path | None = None
     contact: str = ""
+    locale: str = ENGLISH
 
 
 HandlerSettings: TypeAlias = GradelibSettings | ClassSettings | ProgramSettings
@@ -168,6 +173,7 @@ class Queue:
     poll_ceiling_s: float = 5.0
     processing_delay_s: float = 60.0
     partial_credit: PartialCredit = PartialCredit.AUTO
+    locale: str = ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +391,13 @@ def _host(value: object) -> str:
     return name.lower()
 
 
+def _locale(value: object, base: Path) -> str:
+    name = _words(value).lower().replace("_", "-")
+    if not LOCALE.fullmatch(name):
+        raise Wrong('is no locale; write a language and perhaps a region, for example "pt-br"')
+    return name
+
+
 def _below(value: object) -> str:
     """A path that stays below whatever it is relative to."""
     path = _words(value)
@@ -563,6 +576,12 @@ WARDEN: Final = (
     Setting(
         "journal_keep_days", integer(1, 3650), 14, "Delivered submissions are forgotten after so many days."
     ),
+    Setting(
+        "translations",
+        FOLDER,
+        None,
+        "A folder of own words to learners: files `LOCALE.toml`, each over ours; see course-authors.md.",
+    ),
 )
 
 SERVER: Final = (
@@ -641,6 +660,8 @@ LIMITS: Final = (
     Setting("stack_mib", integer(1, 65_536), 8, "MiB of stack of a program's first thread."),
 )
 
+LANGUAGE_TAG: Final = Kind("locale", _locale)
+
 QUEUE: Final = (
     Setting("server", text(), REQUIRED, "The name of a server of `[servers]`."),
     Setting(
@@ -676,6 +697,13 @@ QUEUE: Final = (
         "A score between 0 and 1 is sent as it is (keep) or as 0 (none). auto: keep on a legacy XQueue, none"
         " on the LMS's own server, which rounds: on a problem of one point 0.6 would become full marks.",
     ),
+    Setting(
+        "locale",
+        LANGUAGE_TAG,
+        ENGLISH,
+        "The language in which warden speaks to learners: ar, de, en, es, fr, pt-br, zh-cn, or one of your "
+        "own `translations`.",
+    ),
 )
 
 _HANDLER_KIND: Final = (
@@ -700,6 +728,12 @@ _HANDLER_HEAD: Final = (
 _HANDLER_TAIL: Final = (
     Setting("templates", FOLDER, None, "A folder with own feedback templates."),
     Setting("contact", text(empty=True), "", "Who is told when a grader of this course fails."),
+    Setting(
+        "locale",
+        LANGUAGE_TAG,
+        None,
+        "The language in which warden speaks to learners; the queue's if not set.",
+    ),
 )
 
 GRADERS: Final = Setting(

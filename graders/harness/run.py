@@ -5,7 +5,7 @@ Runs in: child (imported by the zygote). Stdlib only, any CPython >= 3.8.
 Every entry takes and returns JSON as UTF-8 bytes. A request names the grader's file and the folders of its
 modules, relative to the bundle, the seed and the language; the rest is the pass's own:
 
-    prepare    text                  -> errors, text                staff code on the learner's text
+    prepare    text, words           -> errors, text, too_much      staff code on the learner's text
     reference  answer                -> tests, outputs, ...         staff code on the staff's answer
     attempt    text                  -> outputs, error, hint        the learner's code; no answer anywhere
     compare    cases                 -> results                     staff code on pairs of texts
@@ -68,6 +68,10 @@ class _StaffFailure(Exception):
         self.trace = trace
 
 
+class _TooMuch(Exception):
+    """A text is too long or too deeply nested for staff code."""
+
+
 # Entry points
 
 
@@ -114,16 +118,24 @@ def _staff_pass(work: Callable[[Any], Dict[str, Any]], request: bytes) -> bytes:
 
 def _prepare(asked: Any) -> Dict[str, Any]:
     grader = _kept_grader(asked)
-    errors, finding = _on_text("check", grader.input_errors, asked["text"])
-    errors = [finding] if finding else [_plain(message) for message in errors]
-    if errors:
-        return {"errors": errors, "text": ""}
-    text, finding = _on_text("preprocessor", grader.preprocess, asked["text"])
-    return {"errors": [finding] if finding else [], "text": "" if finding else _plain(text)}
+    try:
+        errors, finding = _on_text("check", grader.input_errors, asked["text"])
+        errors = [finding] if finding else [_plain(message) for message in errors]
+        text = ""
+        if not errors:
+            text, finding = _on_text("preprocessor", grader.preprocess, asked["text"])
+            errors, text = ([finding], "") if finding else ([], _plain(text))
+    except _TooMuch:
+        return {"errors": [], "text": "", "too_much": True}
+    return {"errors": errors, "text": text, "too_much": False}
 
 
 def _on_text(stage: str, work: Callable[[str], Any], text: str) -> Tuple[Any, str]:
-    """What staff code makes of a learner's text, or what is wrong with the text that staff code failed on."""
+    """What staff code makes of a learner's text, or what is wrong with the text that staff code failed on.
+
+    Raises:
+        _TooMuch: the text is too long or too deep for staff code that copes with others.
+    """
     with _no_exec(), _blame(stage), graderutil.captured_stdout(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the text's syntax: a flood of them would end this process
         try:
@@ -141,7 +153,7 @@ def _on_text(stage: str, work: Callable[[str], Any], text: str) -> Tuple[Any, st
                 raise
             except Exception:  # noqa: S110 - a finding of its own about a text that is none
                 pass
-            finding = "Your program is too long or too deeply nested to be checked."
+            raise _TooMuch() from None
         return None, finding
 
 
@@ -260,7 +272,7 @@ def _kept_grader(asked: Any) -> Any:
         )
         return grader
     with _blame("catalogue"):
-        _set_language(asked["lang"], asked["catalogue"])
+        _set_language(asked)
     sys.path[:] = kept.path
     sys.modules.update(kept.modules)
     gradelib.rand.setstate(kept.shared_random)
@@ -325,7 +337,7 @@ def _load_grader(asked: Any) -> Any:
     path = child.place.bundle + "/" + asked["grader"]
     sys.path[:0] = [child.place.bundle + "/" + folder for folder in asked["folders"]]
     with _blame("catalogue"):
-        _set_language(asked["lang"], asked["catalogue"])
+        _set_language(asked)
     gradelib.rand.seed(asked["seed"])
     random.seed(asked["seed"])
     numpy_random = sys.modules.get("numpy.random")
@@ -377,15 +389,25 @@ def _load_submission(text: str) -> Any:
     return module
 
 
-def _set_language(lang: str, catalogue: str) -> None:
-    graderutil.LANGUAGE = lang
-    translate = gradelib._
-    if catalogue:
+def _set_language(asked: Any) -> None:
+    """The course's translations first; where it has none, our own words of gradelib's messages, if given."""
+    graderutil.LANGUAGE = asked["lang"]
+    words: Dict[str, str] = asked.get("words", {})
+
+    def of_course(message: str) -> str:
+        return message
+
+    if asked["catalogue"]:
         import gettext
 
-        with open(child.place.bundle + "/" + catalogue, "rb") as source:
-            translate = gettext.GNUTranslations(source).gettext
-        gradelib._ = translate
+        with open(child.place.bundle + "/" + asked["catalogue"], "rb") as source:
+            of_course = gettext.GNUTranslations(source).gettext
+
+    def translate(message: str) -> str:
+        text = of_course(message)
+        return words.get(message, text) if text == message else text
+
+    gradelib._ = translate
     builtins._ = translate  # type: ignore[attr-defined]
 
 
@@ -500,7 +522,7 @@ def _hint(error: Optional[BaseException]) -> str:
 def _blame(stage: str) -> Iterator[None]:
     try:
         yield
-    except _StaffFailure:
+    except (_StaffFailure, _TooMuch):
         raise
     except BaseException as error:  # SystemExit in a grader is a failure like any other
         raise _StaffFailure(stage, _trace(error, learner_only=False)) from None

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from graders.feedback import BUILT_IN, Feedback, lint
+from graders.feedback import BUILT_IN, Feedback
+from graders.message import lint
 from graders.model import Verdict
 from tests.feedback.judgements import failed, judgement, shown
 

@@ -11,8 +11,8 @@ from lxml import etree
 
 from graders.feedback import Feedback
 from graders.model import Blame, Cause, Judgement, Verdict, Work
-from graders.passes import NOT_CHECKED, NOT_COMPARED
 from graders.python import GradelibHandler, profile, self_check
+from graders.words import english
 from sandbox.jail import Jail
 from sandbox.model import Limits, OutcomeKind
 from tests.graders.conftest import GRADELIB, Counting, write
@@ -94,13 +94,13 @@ def test_a_text_that_a_check_fails_on_is_the_learners(tmp_path: Path, runner: Co
     course = handler(tmp_path, checking(f"'{WORD}' in text", DOOMED[kind]), limits=limits)
     found = judge(course, runner, f"{RIGHT}# {WORD}\n")
     assert is_learners(found, Verdict.INPUT_ERROR), found
-    assert (found.score, found.errors, found.tests) == (0.0, (NOT_CHECKED,), ())
+    assert (found.score, found.errors, found.tests) == (0.0, (english().said.not_checked,), ())
     assert found.detail.startswith(f"prepare: {kind}: ")
     assert "works on an empty text and the staff's answer" in found.detail
     assert "attempt" not in runner.entries()
     assert residents(runner, "prepare") == [True, False, False, False]
     message = Feedback().render(found).msg
-    assert NOT_CHECKED in message
+    assert english().said.not_checked in message
     assert "prepare" not in message
     assert etree.fromstring(message) is not None
     assert judge(course, runner, RIGHT).correct
@@ -181,7 +181,7 @@ def test_a_preprocessor_that_makes_too_much_of_a_text_is_the_learners_too(
     )
     found = judge(course, runner, RIGHT + "#" * 20_000)
     assert is_learners(found, Verdict.INPUT_ERROR), found
-    assert found.errors == (NOT_CHECKED,)
+    assert found.errors == (english().said.not_checked,)
 
 
 def test_what_an_earlier_text_left_behind_is_held_against_nobody(tmp_path: Path, runner: Counting) -> None:
@@ -208,12 +208,12 @@ def test_an_output_that_a_comparison_fails_on_is_the_learners(
     assert is_learners(found, Verdict.INCORRECT), found
     assert found.score == 0.5
     assert [test.correct for test in found.tests] == [True, False]
-    assert found.tests[1].actual.endswith(NOT_COMPARED)
+    assert found.tests[1].actual.endswith(english().said.not_compared)
     assert f"compare: {kind}: " in found.detail
     assert "works on empty outputs and the outputs of the staff's answer" in found.detail
     assert residents(runner, "compare") == [True, False, False, False]
     message = Feedback().render(found).msg
-    assert NOT_COMPARED in message
+    assert english().said.not_compared in message
     assert "compare:" not in message
     assert judge(course, runner, RIGHT).correct
 
