@@ -350,3 +350,22 @@ def test_isolation_is_full_unless_said(write: Write) -> None:
 
 def test_good_is_what_tomli_reads() -> None:
     assert set(tomli.loads(GOOD)) == {"servers", "sandboxes", "queues"}
+
+
+def test_a_locale_is_the_queues_unless_the_handler_has_its_own(write: Write) -> None:
+    path = write(GOOD.replace("[queues.two]", 'locale = "PT_br"\n[queues.two]\nlocale = "ar"', 1))
+    config = loaded(path)
+    assert (config.queues["one"].locale, config.queues["one"].handlers[0].locale) == ("en", "pt-br")
+    assert (config.queues["two"].locale, config.queues["two"].handlers[0].locale) == ("ar", "ar")
+
+
+def test_a_locale_without_words_is_a_problem_and_own_words_are_checked(write: Write, tmp_path: Path) -> None:
+    path = write()
+    assert "queues.one.locale" in problems(path, "queues.one.locale='nl'")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "nl.toml").write_text('title = "Uitslag"\n')
+    here = f"warden.translations='{folder}'"
+    assert loaded(path, here, "queues.one.locale='nl'").queues["one"].handlers[0].locale == "nl"
+    (folder / "nl.toml").write_text('titel = "Uitslag"\n')
+    assert "titel is unknown" in problems(path, here)["warden.translations"]
