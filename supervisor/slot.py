@@ -9,12 +9,15 @@ Runs in: supervisor. No process is touched here; the arbiter does what the actio
     RUNNING  --Exited(orderly)-->       STARTING   somebody asked the worker to go; seat it anew
     STARTING, RUNNING --Exited-->       FATAL      too many deaths without one success, or it says "useless"
     STARTING, RUNNING --Drain-->        DRAINING   finish what is in hand
-    DRAINING --Exited-->                STOPPED
+    STARTING, RUNNING --Renew-->        DRAINING   the same; another one will sit here then
+    DRAINING --Exited-->                STOPPED    or STARTING if it was to be renewed
     BACKOFF  --Tick-->                  STARTING   the wait is over
     FATAL    --Tick-->                  STARTING   the long wait is over: one try (half open)
+    BACKOFF, FATAL --Renew-->           STARTING   what was wrong may be mended
     BACKOFF, FATAL, STOPPED --Drain-->  STOPPED
 
-A worker that breaks its promise, is too slow to start, or drains too long is killed; the seat keeps its state
+A worker that breaks its promise, is too slow to start, or drains too long is killed. One that drains without
+a deadline (Renew, or Drain without one) may take as long as it keeps its promises. The seat keeps its state
 until the process is really gone (Exited), so a seat never has two processes.
 """
 
@@ -82,9 +85,14 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The seat shall be empty by `deadline` (monotonic seconds)."""
+    """The seat shall be empty by `deadline` (monotonic seconds); None: as soon as its work in hand is done."""
 
-    deadline: float
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The worker shall do what is in hand and end, and a new one sit here: for a new configuration, or age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Start | Spoke | Asked | Succeeded | Exited | Drain | KillNow | Tick
+Event = Start | Spoke | Asked | Succeeded | Exited | Drain | Renew | KillNow | Tick
 
 
 class Action(Enum):
@@ -114,6 +122,7 @@ class Slot:
 
     `deadline` is when Tick has something to do (None: never). `killed` is set between our SIGKILL and the
     end of the process; `killed_cause` and `killed_why` then say why, and go into the record when it is gone.
+    While DRAINING: `patient`: its promises hold instead of a deadline; `anew`: another one sits here then.
     """
 
     state: SlotState = SlotState.STOPPED
@@ -127,6 +136,8 @@ class Slot:
     crashes: int = 0  # all of them
     cause: Cause | None = None  # of the last trouble; None once the worker has succeeded
     message: str = ""
+    patient: bool = False
+    anew: bool = False
 
     @property
     def alive(self) -> bool:
@@ -163,7 +174,10 @@ def step(
             return _exited(slot, event, policy, now, draw)
         case Drain(deadline):
             return _drain(slot, deadline, now)
+        case Renew():
+            return _renew(slot, policy, now)
         case KillNow():
+            slot = replace(slot, anew=False)
             if slot.alive and not slot.killed:
                 return _killed(slot, Cause.HOST, "killed: asked to end at once")
             # BACKOFF, FATAL, STOPPED -> STOPPED
@@ -176,7 +190,14 @@ def step(
 
 def _starting(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, ...]]:
     started = replace(
-        slot, state=SlotState.STARTING, since=now, deadline=now + policy.start_s, killed=False, killed_why=""
+        slot,
+        state=SlotState.STARTING,
+        since=now,
+        deadline=now + policy.start_s,
+        killed=False,
+        killed_why="",
+        patient=False,
+        anew=False,
     )
     return started, (Action.SPAWN,)
 
@@ -184,7 +205,16 @@ def _starting(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Actio
 def _stopped(slot: Slot, now: float) -> Slot:
     if slot.state is SlotState.STOPPED:
         return slot
-    return replace(slot, state=SlotState.STOPPED, since=now, deadline=None, killed=False, killed_why="")
+    return replace(
+        slot,
+        state=SlotState.STOPPED,
+        since=now,
+        deadline=None,
+        killed=False,
+        killed_why="",
+        patient=False,
+        anew=False,
+    )
 
 
 def _killed(slot: Slot, cause: Cause, why: str) -> tuple[Slot, tuple[Action, ...]]:
@@ -197,20 +227,37 @@ def _spoke(slot: Slot, until: float, ready: bool, policy: Policy, now: float) ->
     if slot.state is SlotState.STARTING and ready:
         # STARTING -> RUNNING
         return replace(slot, state=SlotState.RUNNING, since=now, deadline=until + policy.grace_s)
-    if slot.state in (SlotState.STARTING, SlotState.RUNNING):
+    if slot.state in (SlotState.STARTING, SlotState.RUNNING) or slot.patient:
         return replace(slot, deadline=until + policy.grace_s)
     return slot  # DRAINING has its own deadline
 
 
-def _drain(slot: Slot, deadline: float, now: float) -> tuple[Slot, tuple[Action, ...]]:
+def _drain(slot: Slot, deadline: float | None, now: float) -> tuple[Slot, tuple[Action, ...]]:
     if slot.state is SlotState.DRAINING:
-        return slot, ()
+        if deadline is not None and slot.patient and not slot.killed:
+            slot = replace(slot, patient=False, deadline=deadline)
+        return replace(slot, anew=False), ()
     if not slot.alive:
         # BACKOFF, FATAL, STOPPED -> STOPPED
         return _stopped(slot, now), ()
     # STARTING, RUNNING -> DRAINING
-    draining = replace(slot, state=SlotState.DRAINING, since=now, deadline=None if slot.killed else deadline)
-    return draining, (() if slot.killed else (Action.ASK_DRAIN,))
+    draining = replace(slot, state=SlotState.DRAINING, since=now)
+    if slot.killed:
+        return draining, ()
+    if deadline is None:
+        return replace(draining, patient=True), (Action.ASK_DRAIN,)
+    return replace(draining, deadline=deadline), (Action.ASK_DRAIN,)
+
+
+def _renew(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, ...]]:
+    if slot.state in (SlotState.BACKOFF, SlotState.FATAL):
+        # BACKOFF, FATAL -> STARTING
+        return _starting(replace(slot, failures=0, boot_deaths=()), policy, now)
+    if slot.state not in (SlotState.STARTING, SlotState.RUNNING) or slot.killed:
+        return slot, ()  # whoever comes next is new in any case
+    # STARTING, RUNNING -> DRAINING
+    leaving = replace(slot, state=SlotState.DRAINING, since=now, patient=True, anew=True)
+    return leaving, (Action.ASK_DRAIN,)
 
 
 def _tick(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, ...]]:
@@ -223,6 +270,9 @@ def _tick(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, .
             late = now - slot.deadline + policy.grace_s
             return _killed(slot, Cause.HOST, f"killed: it hung, its heartbeat is {late:.1f} s late")
         case SlotState.DRAINING:
+            if slot.patient:
+                late = now - slot.deadline + policy.grace_s
+                return _killed(slot, Cause.HOST, f"killed: it hung, its heartbeat is {late:.1f} s late")
             return _killed(slot, Cause.HOST, "killed: the drain deadline passed")
         case SlotState.BACKOFF | SlotState.FATAL:
             # BACKOFF, FATAL -> STARTING
@@ -240,11 +290,13 @@ def _exited(
         return slot, ()
     cause, message = (slot.killed_cause, slot.killed_why) if slot.killed else (event.cause, event.message)
     if slot.state is SlotState.DRAINING:
-        # DRAINING -> STOPPED
-        stopped = _stopped(slot, now)
         if slot.killed or not event.orderly:
-            stopped = replace(stopped, crashes=slot.crashes + 1, cause=cause, message=message)
-        return stopped, ()
+            slot = replace(slot, crashes=slot.crashes + 1, cause=cause, message=message)
+        if slot.anew:
+            # DRAINING -> STARTING
+            return _starting(slot, policy, now)
+        # DRAINING -> STOPPED
+        return _stopped(slot, now), ()
     if event.orderly and not slot.killed and slot.state is SlotState.RUNNING:
         # RUNNING -> STARTING
         return _starting(slot, policy, now)

@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 
 from graders.model import Cause
 from supervisor import slot
-from supervisor.slot import Action, Asked, Drain, Exited, KillNow, Policy, Slot, Spoke, Start, Succeeded, Tick
+from supervisor.slot import (
+    Action,
+    Asked,
+    Drain,
+    Exited,
+    KillNow,
+    Policy,
+    Renew,
+    Slot,
+    Spoke,
+    Start,
+    Succeeded,
+    Tick,
+)
 from supervisor.status import SlotState
 
 POLICY = Policy()
@@ -136,6 +149,49 @@ def test_one_that_ends_in_order_before_it_was_ready_is_no_loop() -> None:
     assert machine.state is SlotState.BACKOFF
 
 
+ORDERLY = Exited(orderly=True, cause=Cause.HOST, message="")
+
+
+def test_a_renewed_worker_ends_in_its_own_time_and_another_one_starts() -> None:
+    leaving, actions = walk((0, Start()), (1, Spoke(9)), (2, Renew()), (8, Spoke(60)), (50, Tick()))
+    assert leaving.state is SlotState.DRAINING and actions == [Action.SPAWN, Action.ASK_DRAIN]
+    back, actions = walk((55, ORDERLY), start=leaving)
+    assert back.state is SlotState.STARTING and actions == [Action.SPAWN]
+    assert (back.crashes, back.anew, back.patient) == (0, False, False)
+
+
+def test_a_renewed_worker_that_breaks_its_promise_is_killed_and_replaced() -> None:
+    hung, actions = walk((0, Start()), (1, Spoke(9)), (2, Renew()), (500, Tick()))
+    assert actions[-1] is Action.KILL and "hung" in hung.killed_why
+    back, actions = walk((501, CRASH), start=hung)
+    assert back.state is SlotState.STARTING and actions == [Action.SPAWN]
+    assert (back.crashes, back.cause) == (1, Cause.HOST)
+
+
+def test_a_drain_is_stronger_than_a_renewal() -> None:
+    machine, actions = walk((0, Start()), (1, Spoke(9)), (2, Renew()), (3, Drain(20)), (4, Spoke(99)))
+    assert machine.deadline == 20 and actions.count(Action.ASK_DRAIN) == 1
+    gone, actions = walk((5, ORDERLY), start=machine)
+    assert gone.state is SlotState.STOPPED and actions == []
+    killed, _ = walk((5, KillNow()), (6, CRASH), start=machine)
+    assert killed.state is SlotState.STOPPED
+
+
+def test_who_drains_without_a_deadline_only_has_to_keep_its_promises() -> None:
+    machine, actions = walk((0, Start()), (1, Spoke(9)), (2, Drain(None)), (8, Spoke(60)), (50, Tick()))
+    assert machine.state is SlotState.DRAINING and Action.KILL not in actions
+    gone, actions = walk((55, ORDERLY), start=machine)
+    assert gone.state is SlotState.STOPPED and actions == []
+
+
+@pytest.mark.parametrize("state", [SlotState.BACKOFF, SlotState.FATAL])
+def test_a_seat_that_was_given_up_is_tried_at_once_when_it_is_renewed(state: SlotState) -> None:
+    machine = replace(Slot(), state=state, deadline=900.0, failures=5, boot_deaths=(1.0, 2.0))
+    renewed, actions = slot.step(machine, Renew(), POLICY, 3, 0.5)
+    assert renewed.state is SlotState.STARTING and actions == (Action.SPAWN,)
+    assert (renewed.failures, renewed.boot_deaths) == (0, ())
+
+
 @pytest.mark.parametrize("state", [SlotState.BACKOFF, SlotState.FATAL, SlotState.STOPPED])
 def test_an_empty_seat_is_drained_at_once(state: SlotState) -> None:
     machine = replace(Slot(), state=state, deadline=5.0)
@@ -149,7 +205,8 @@ EVENTS = st.one_of(
     st.builds(Spoke, st.floats(0, 500), st.booleans()),
     st.just(Asked()),
     st.just(Succeeded()),
-    st.builds(Drain, st.floats(0, 500)),
+    st.builds(Drain, st.none() | st.floats(0, 500)),
+    st.just(Renew()),
     st.just(KillNow()),
     st.just(Tick()),
     st.builds(Exited, st.booleans(), st.sampled_from(Cause), st.text(max_size=5), st.booleans()),
