@@ -9,11 +9,14 @@ channel (it spoke), the signal pipe. Everything else is a deadline, and the loop
     wait       select until something happens or the nearest deadline passes
     handle     signals, words of workers, deaths; nothing here waits
     murder     Tick every slot: broken promises and passed deadlines end in SIGKILL
-    reconcile  start what shall run and does not; grant polls (one in flight per queue)
+    reconcile  start what shall run and does not, end what shall not; grant polls (one in flight per queue)
     publish    the status document, when something changed, and now and then for its age
 
 Polls are granted, not taken: a worker that is free says `wants_turn`, the pacer of its queue says when, and
 the one that waited longest gets the grant. If its holder dies the grant is free again.
+
+What shall run is the plan. A reload hands in another one: seats come and go, and workers that were made from
+what has changed are asked to end and are replaced; all others go on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -52,11 +55,12 @@ from supervisor.ledger import Ledger, QueueLedger, ServerLedger
 from supervisor.notify import Notifier
 from supervisor.pacer import Poll
 from supervisor.place import Place, how_it_ended
-from supervisor.plan import Plan
+from supervisor.plan import Change, NotReloaded, Plan, QueuePlan, Reloader
 from supervisor.publisher import Observer, Publisher
+from supervisor.seating import Seating
 from supervisor.slot import Action
 from supervisor.spawn import Seat
-from supervisor.status import ServiceState, SlotState
+from supervisor.status import Reload, ServiceState, SlotState
 from supervisor.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -78,6 +82,7 @@ class Arbiter:
         dice: random in 0..1, for jitter.
         on_ready: called once, when every slot has started or failed to.
         observers: see each status document as it is written.
+        reloader: reads the configuration again, for SIGHUP; without one it changes nothing.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Arbiter:
         notifier: Notifier | None = None,
         on_ready: Callable[[], None] = lambda: None,
         observers: Sequence[Observer] = (),
+        reloader: Reloader | None = None,
     ) -> None:
         self._plan = plan
         self._main = main
@@ -99,44 +105,20 @@ class Arbiter:
         self._dice = dice
         self._notifier = notifier or Notifier()
         self._on_ready = on_ready
+        self._reloader = reloader
         self._selector = selectors.DefaultSelector()
         self._state = ServiceState.STARTING
         self._ledger = Ledger()
         self._turns = Turns(dice)
         self._publisher = Publisher(plan, self._ledger, wall, observers)
-        self._places: list[Place] = []
+        self._seating = Seating(sorted(os.sched_getaffinity(0)))
+        self._births = 0
         self._told_systemd = float("-inf")
         self._mercy_until = float("-inf")
         self._seen = float("inf")  # when the clock was last looked at, before the rest of a turn
         self._unclean = False
         self._terms = 0
-        self._plan_places()
-
-    def _plan_places(self) -> None:
-        now = self._wall()
-        every = sorted(os.sched_getaffinity(0))
-        turn = 0
-        for name, url in self._plan.servers.items():
-            self._ledger.servers[name] = ServerLedger(url)
-        for queue in self._plan.queues:
-            book = QueueLedger(queue.server, backlog=queue.backlog, backlog_oldest_at=queue.backlog_oldest_at)
-            self._ledger.queues[queue.name] = book
-            if queue.refused:
-                book.refused = (Cause.CONFIG, short(queue.refused))
-                self._ledger.alert(Cause.CONFIG, short(queue.refused), queue.name, now)
-                log.error(
-                    "queue refused", extra={"queue": queue.name, "cause": "CONFIG", "why": queue.refused}
-                )
-                continue
-            self._turns.open(queue.name, queue.pace)
-            self._ledger.servers.setdefault(queue.server, ServerLedger(""))
-            for number in range(queue.workers):
-                if queue.cpus is None:
-                    cpu = every[turn % len(every)]
-                    turn += 1
-                else:
-                    cpu = queue.cpus[number % len(queue.cpus)]
-                self._places.append(Place(f"{queue.name}.{number}", len(self._places), queue.name, cpu))
+        self._adopt(plan)
 
     # -- the loop ----------------------------------------------------------------------------------------
 
@@ -151,8 +133,7 @@ class Arbiter:
             self._selector.register(pipe, selectors.EVENT_READ, lambda: self._on_signals(pipe))
             self._publish(self._clock(), must=True)  # and see that it can be written, before anybody is born
             try:
-                for place in self._places:
-                    self._step(place, slot.Start())
+                self._reconcile()
                 while not self._finished():
                     self._turn()
             finally:
@@ -178,22 +159,23 @@ class Arbiter:
             # again and again, though: where the machine is always late, a hang must be found all the same.
             self._mercy_until = now + mercy_s
             log.warning("the supervisor was stopped for a while")
-        for place in self._places:
+        for place in self._seating:
             deadline = place.machine.deadline
             if deadline is None or now < deadline:
                 continue
             merciful = now < self._mercy_until and place.machine.state is not SlotState.DRAINING
             if not (merciful and place.machine.alive):
                 self._step(place, slot.Tick())
+        self._reconcile()
         self._grant(now)
         self._publish(now)
         self._tell_systemd(now)
 
     def _finished(self) -> bool:
-        return self._terms > 0 and not any(place.machine.alive for place in self._places)
+        return self._terms > 0 and not any(place.machine.alive for place in self._seating)
 
     def _next_deadline(self, now: float) -> float:
-        deadlines = [place.machine.deadline for place in self._places if place.machine.deadline is not None]
+        deadlines = [place.machine.deadline for place in self._seating if place.machine.deadline is not None]
         if now < self._mercy_until:
             deadlines = [max(deadline, self._mercy_until) for deadline in deadlines]
         if (turn_at := self._turns.next_at()) is not None:
@@ -206,21 +188,22 @@ class Arbiter:
     # -- handle ------------------------------------------------------------------------------------------
 
     def _on_signals(self, pipe: socket.socket) -> None:
-        for number in signals.read(pipe):
-            if number is signal.SIGUSR2:
-                self._publisher.at_once()
-            else:
-                self._terms += 1
+        came = signals.read(pipe)
+        self._terms += sum(number in signals.ENDING for number in came)
+        if signal.SIGUSR2 in came:
+            self._publisher.at_once()
+        if signal.SIGHUP in came and not self._terms:
+            self._reload()
         if self._terms and self._state is not ServiceState.DRAINING:
             self._state = ServiceState.DRAINING
             log.info("draining", extra={"for_s": self._plan.drain_s})
             self._notifier.tell(STOPPING="1", STATUS="draining")
             deadline = self._clock() + self._plan.drain_s
-            for place in self._places:
+            for place in self._seating:
                 self._step(place, slot.Drain(deadline))
             self._publisher.at_once()
         if self._terms > 1:
-            for place in self._places:
+            for place in self._seating:
                 self._step(place, slot.KillNow())
 
     def _on_channel(self, place: Place) -> None:
@@ -264,7 +247,7 @@ class Arbiter:
                 case _:
                     place.graded += event.__struct_config__.tag == "graded"
             self._publisher.changed()
-        self._turns.heard(place, word.wants_turn)
+        self._turns.heard(place, word.wants_turn and place.machine.state is SlotState.RUNNING)
 
     def _succeeded(self, place: Place) -> None:
         place.trouble = None
@@ -282,7 +265,7 @@ class Arbiter:
         place.child, place.phase, place.until = None, None, None
         self._turns.left(place, self._clock())
         self._ledger.queues[place.queue].slot_troubles.pop(place.id, None)
-        for other in self._places:
+        for other in self._seating:
             if other.queue == place.queue and other.child is not None:
                 self._order(other, Inherit(place.owner))
         self._step(place, how_it_ended(code, place.trouble))
@@ -308,6 +291,7 @@ class Arbiter:
                 case Action.SPAWN:
                     self._spawn(place)
                 case Action.ASK_DRAIN:
+                    self._turns.heard(place, wants_turn=False)
                     if place.child is not None and not self._order(place, GoHome()):
                         spawn.kill(place.child, signal.SIGTERM)
                 case Action.KILL:
@@ -316,8 +300,8 @@ class Arbiter:
                         spawn.kill(place.child, signal.SIGKILL)
 
     def _spawn(self, place: Place) -> None:
-        place.generation += 1
-        place.owner = f"{place.id}#{place.generation}"
+        self._births += 1
+        place.owner = f"{place.id}#{self._births}"  # no two ever, not even where a queue went and came back
         seat = Seat(place.id, place.queue, place.index, place.cpu, place.owner)
         try:
             child = spawn.spawn(seat, self._main)
@@ -338,7 +322,101 @@ class Arbiter:
         except ChannelClosed:
             return False
 
+    # -- reload ------------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """SIGHUP: take a new configuration if it is good, and say which."""
+        if self._reloader is None:
+            return
+        running = self._state is ServiceState.RUNNING
+        if running:
+            self._notifier.reloading()
+        try:
+            change = self._reloader()
+        except NotReloaded as error:
+            ok, message = False, short("; ".join(error.problems))
+            self._ledger.alert(Cause.CONFIG, f"not reloaded: {message}", "", self._wall())
+            log.error("not reloaded", extra={"cause": "CONFIG", "why": "the new configuration is bad"})
+            for problem in error.problems:  # an INFO: of several errors of one kind the log shows the first
+                log.info("configuration", extra={"problem": problem})
+        else:
+            ok, message = True, short(change.message)
+            self._change(change)
+            log.info("reloaded", extra={"what": message})
+        self._publisher.reload = Reload(at=round(self._wall(), 3), ok=ok, message=message)
+        self._publisher.at_once()
+        if running:
+            said = "reloaded" if ok else f"the new configuration is bad, the old one stays: {message}"
+            self._notifier.tell(READY="1", STATUS=said)
+
+    def _change(self, change: Change) -> None:
+        self._main = change.main
+        self._plan = self._publisher.plan = change.plan
+        for place in self._adopt(change.plan):
+            self._step(place, slot.Renew())
+        for queue in change.renew:
+            for place in self._seating.of(queue):
+                self._step(place, slot.Renew())
+
+    def _adopt(self, plan: Plan) -> list[Place]:
+        """Make books, lines and seats those of the plan; the places whose workers have to move."""
+        for name, url in plan.servers.items():
+            self._ledger.servers.setdefault(name, ServerLedger(url)).url = url
+        moved = [place for queue in plan.queues for place in self._adopt_queue(queue)]
+        for name in self._ledger.queues.keys() - {queue.name for queue in plan.queues}:
+            self._seating.retire(name)
+        return moved
+
+    def _adopt_queue(self, queue: QueuePlan) -> list[Place]:
+        book = self._ledger.queues.get(queue.name)
+        if book is None:
+            book = QueueLedger(queue.server, backlog=queue.backlog, backlog_oldest_at=queue.backlog_oldest_at)
+            self._ledger.queues[queue.name] = book
+        book.server = queue.server
+        book.refused = (Cause.CONFIG, short(queue.refused)) if queue.refused else None
+        if queue.refused:
+            self._ledger.alert(Cause.CONFIG, short(queue.refused), queue.name, self._wall())
+            log.error("queue refused", extra={"queue": queue.name, "cause": "CONFIG", "why": queue.refused})
+            return []
+        self._ledger.servers.setdefault(queue.server, ServerLedger(""))
+        self._turns.open(queue.name, queue.pace)
+        return self._seating.arrange(queue)
+
     # -- reconcile ---------------------------------------------------------------------------------------
+
+    def _reconcile(self) -> None:
+        """Start what shall run and does not; end what shall not; forget what is gone."""
+        if self._terms:
+            return
+        gone = False
+        for place in self._seating:
+            if place.wanted:
+                if place.machine.state is SlotState.STOPPED:
+                    self._step(place, slot.Start())
+            elif place.machine.state is not SlotState.STOPPED:
+                self._step(place, slot.Drain(None))
+            elif place.retired:
+                self._seating.forget(place)
+                gone = True
+        if gone or self._ledger.queues.keys() - {queue.name for queue in self._plan.queues}:
+            self._forget_queues()
+
+    def _forget_queues(self) -> None:
+        """Queues that the plan does not have any more, once their last seat is empty."""
+        for name in self._ledger.queues.keys() - {queue.name for queue in self._plan.queues}:
+            if self._seating.of(name):
+                continue
+            book = self._ledger.queues.pop(name)
+            self._turns.close(name)
+            self._publisher.changed()
+            if book.backlog:
+                text = f"{book.backlog} submissions stay in the journal, their queue {name} is not configured"
+                self._ledger.alert(Cause.CONFIG, text, "", self._wall())
+                fields = {"queue": name, "cause": "CONFIG", "rows": book.backlog}
+                log.error("the journal holds open submissions of a queue that is gone", extra=fields)
+        used = {book.server for book in self._ledger.queues.values()} | set(self._plan.servers)
+        for name in self._ledger.servers.keys() - used:
+            del self._ledger.servers[name]
 
     def _grant(self, now: float) -> None:
         if self._state is ServiceState.DRAINING:
@@ -352,16 +430,18 @@ class Arbiter:
     # -- publish -----------------------------------------------------------------------------------------
 
     def _publish(self, now: float, *, must: bool = False) -> None:
-        if self._state is ServiceState.STARTING and self._all_started():
+        started = self._state is ServiceState.STARTING and self._all_started()
+        if started:
             self._state = ServiceState.RUNNING
             self._publisher.at_once()
-            self._notifier.tell(READY="1", STATUS=f"{len(self._places)} workers")
+        self._publisher.publish(self._state, self._seating, now, must=must)
+        if started:  # whoever hears of it finds it in the document
+            self._notifier.tell(READY="1", STATUS=f"{len(self._seating)} workers")
             self._on_ready()
-        self._publisher.publish(self._state, self._places, now, must=must)
 
     def _all_started(self) -> bool:
         unready = (SlotState.STARTING, SlotState.STOPPED)
-        return not any(place.machine.state in unready for place in self._places)
+        return not any(place.wanted and place.machine.state in unready for place in self._seating)
 
     def _tell_systemd(self, now: float) -> None:
         every = self._notifier.watchdog_s
@@ -371,7 +451,7 @@ class Arbiter:
 
     def _bury(self) -> None:
         """Whatever ended the loop: no worker outlives it."""
-        for place in self._places:
+        for place in self._seating:
             if place.child is not None:
                 spawn.kill(place.child, signal.SIGKILL)
                 spawn.reap(place.child)

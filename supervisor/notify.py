@@ -1,4 +1,4 @@
-"""systemd's sd_notify: READY, STATUS, STOPPING, WATCHDOG, as datagrams to $NOTIFY_SOCKET.
+"""systemd's sd_notify: READY, STATUS, RELOADING, STOPPING, WATCHDOG, as datagrams to $NOTIFY_SOCKET.
 
 Runs in: supervisor. Without systemd (no NOTIFY_SOCKET) everything here does nothing.
 Source: sd_notify(3), sd_watchdog_enabled(3).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ class Notifier:
         if usec.isdigit() and int(usec) > 0 and environ.get("WATCHDOG_PID", str(pid)) == str(pid):
             watchdog_s = int(usec) / 1e6 / 2  # half of it, as the manual advises
         return cls(environ.get("NOTIFY_SOCKET", ""), watchdog_s)
+
+    def reloading(self) -> None:
+        """A reload begins; READY ends it. The time tells systemd which of two reloads it is."""
+        self.tell(RELOADING="1", MONOTONIC_USEC=str(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000))
 
     def tell(self, **fields: str) -> None:
         """Send e.g. tell(READY="1", STATUS="polling 3 queues"). A manager that is gone is not our trouble."""

@@ -20,16 +20,21 @@ from supervisor.status import SlotStatus
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """A slot, its machine, its worker. `until` is the worker's promise (monotonic seconds)."""
+    """A slot, its machine, its worker.
+
+    `wanted`: somebody shall sit here; `retired`: the seat itself goes when it is empty. `until` is the
+    worker's promise (monotonic seconds).
+    """
 
     id: str
     index: int
     queue: str
     cpu: int | None
+    wanted: bool = True
+    retired: bool = False
     machine: Slot = field(default_factory=Slot)
     child: Child | None = None
     owner: str = ""
-    generation: int = 0
     phase: Phase | None = None
     until: float | None = None
     graded: int = 0

@@ -1,16 +1,17 @@
-"""What the arbiter shall run: queues, seats, paces, as plain values.
+"""What the arbiter shall run: queues, seats, paces, as plain values; and how it gets to know of others.
 
 Runs in: supervisor. Made from the configuration (supervisor.cli.run), which the arbiter itself does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.pacer import Pace
 from supervisor.slot import Policy
+from supervisor.spawn import Main
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,28 @@ class Plan:
     policy: Policy = Policy()  # noqa: RUF009 (frozen)
     config_path: str = ""
     config_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new plan, with the main of the workers born from now on.
+
+    `renew` names the queues whose workers must be replaced; `message` says for people what has changed.
+    """
+
+    plan: Plan
+    main: Main
+    renew: Collection[str] = ()
+    message: str = ""
+
+
+class NotReloaded(Exception):
+    """The new configuration is bad; the old one stays. `problems` are for people, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+Reloader = Callable[[], Change]
+"""Reads the configuration again. Raises: NotReloaded."""

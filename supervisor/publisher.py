@@ -17,7 +17,7 @@ from supervisor import __version__, status
 from supervisor.ledger import Ledger
 from supervisor.place import Place
 from supervisor.plan import Plan
-from supervisor.status import ServiceState, SlotStatus, Status
+from supervisor.status import Reload, ServiceState, SlotStatus, Status
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,16 @@ class Observer(Protocol):
 
 
 class Publisher:
-    """Writes the status document. `wall` gives unix seconds; all other times are monotonic."""
+    """Writes the status document. `wall` gives unix seconds; all other times are monotonic.
+
+    `plan` and `reload` (the last one) are what the document says of them; set them when they change.
+    """
 
     def __init__(
         self, plan: Plan, ledger: Ledger, wall: Callable[[], float], observers: Sequence[Observer] = ()
     ) -> None:
         self.plan = plan
+        self.reload: Reload | None = None
         self._ledger = ledger
         self._wall = wall
         self._observers = tuple(observers)
@@ -116,4 +120,5 @@ class Publisher:
             queues=queues,
             totals=status.total(queues),
             alerts=self._ledger.alerts(),
+            reload=self.reload,
         )

@@ -84,3 +84,23 @@ def _checked(text: str, where: str) -> str:
     if "\n" in text or "\0" in text:
         raise SecretError(f"{where} has more than one line; leave the secret alone in it")
     return text
+
+
+Stamp = tuple[int, int, int, int]
+"""(device, inode, size, time of the last change in ns) of a file: another one means that it was replaced."""
+
+
+def found_at(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file that `read_secret` would read; None for a variable of the environment."""
+    if ref.file is None:
+        return None
+    return _find(ref.file, ref.name, environ.get("CREDENTIALS_DIRECTORY", ""))[0]
+
+
+def stamp(path: Path) -> Stamp | None:
+    """How the file looks now, without reading it; None if it is not there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -12,7 +12,8 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+HEARD: Final = (*ENDING, signal.SIGHUP, signal.SIGUSR2)
 
 
 @contextlib.contextmanager

@@ -85,14 +85,14 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The seat shall be empty by `deadline` (monotonic seconds); None: as soon as its work in hand is done."""
+    """The seat shall be empty by `deadline` (monotonic seconds); None: when the work in hand is done."""
 
     deadline: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """The worker shall do what is in hand and end, and a new one sit here: for a new configuration, or age."""
+    """The worker shall do what is in hand and end, and a new one take its seat."""
 
 
 @dataclass(frozen=True, slots=True)

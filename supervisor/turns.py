@@ -39,6 +39,10 @@ class Turns:
         else:
             line.pace = pace
 
+    def close(self, queue: str) -> None:
+        """The queue is gone, and so are its workers."""
+        self._lines.pop(queue, None)
+
     def hold_back(self, queue: str, held: bool) -> None:
         """Grant no polls of this queue; or grant them again. A poll in flight is not touched."""
         self._lines[queue].held_back = held

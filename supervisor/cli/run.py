@@ -10,14 +10,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
 from sandbox import cgroup
-from supervisor import journal, lock, log, notify, worker
+from supervisor import journal, lock, log, notify, reload, worker
 from supervisor.arbiter import Arbiter
 from supervisor.cli import options
 from supervisor.config import ConfigError, load
@@ -25,7 +25,7 @@ from supervisor.foreign import refusal
 from supervisor.journal import Backlog, JournalError
 from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace
-from supervisor.plan import Plan, QueuePlan
+from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
 from supervisor.settings import Config
 from xqueue.access import show
 
@@ -37,8 +37,9 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG
 
 
 @click.command(
-    epilog="Signals: TERM, INT or HUP drains (finish what is in hand, at most drain_s), a second one ends "
-    "at once; USR2 writes the status now. "
+    epilog="Signals: TERM or INT drains (finish what is in hand, at most drain_s), a second one ends at "
+    "once; HUP reads the configuration again and replaces the workers that it concerns; USR2 writes the "
+    "status now. "
     "Exit codes: 0 drained, 1 drained but workers had to be killed, 2 usage, 74 the state folder or the "
     "journal cannot be used, 75 runs already, 78 configuration.",
 )
@@ -54,10 +55,10 @@ def run(config: Path, overrides: tuple[str, ...]) -> None:
     log.set_up(settings.warden.log)
     for warning in settings.warnings:
         logger.warning("configuration", extra={"why": str(warning)})
-    sys.exit(_serve(settings))
+    sys.exit(_serve(settings, lambda: load(config, overrides, lenient_queues=True)))
 
 
-def _serve(config: Config) -> int:
+def _serve(config: Config, load_again: Callable[[], Config]) -> int:
     state_dir = config.warden.state_dir
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,12 +74,41 @@ def _serve(config: Config) -> int:
                 notifier=notify.from_environment(),
                 on_ready=lambda: _say_ready(config),
                 observers=[MetricsFile(config.warden.metrics_file)],
+                reloader=Reloading(config, load_again),
             )
             return arbiter.run()
     except lock.AlreadyRunning as error:
         _refuse(str(error), EXIT_RUNNING)
     except (OSError, JournalError) as error:
         _refuse(f"the state folder {state_dir} cannot be used: {error}", EXIT_STATE)
+
+
+class Reloading:
+    """Reads the configuration again when it is called, and compares it with the one in force."""
+
+    def __init__(self, config: Config, load_again: Callable[[], Config]) -> None:
+        self._config = config
+        self._load = load_again
+        self._stamps = reload.stamps(config)
+
+    def __call__(self) -> Change:
+        """The change to the configuration as it stands there now.
+
+        Raises:
+            NotReloaded: it is bad.
+        """
+        try:
+            loaded = self._load()
+        except ConfigError as error:
+            raise NotReloaded([str(problem) for problem in error.problems]) from error
+        if problems := reload.lost(self._config, loaded):
+            raise NotReloaded([str(problem) for problem in problems])
+        for warning in loaded.warnings:
+            logger.warning("configuration", extra={"why": str(warning)})
+        config, stamps = reload.effective(self._config, loaded), reload.stamps(loaded)
+        found = reload.difference(self._config, loaded, self._stamps, stamps)
+        self._config, self._stamps = config, stamps
+        return Change(plan_of(config, {}), worker.main_of(config), found.renewed, str(found))
 
 
 def plan_of(config: Config, found: Mapping[tuple[str, str], Backlog]) -> Plan:

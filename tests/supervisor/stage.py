@@ -15,20 +15,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from graders.model import Cause
-from supervisor import lock, status
+from supervisor import lock, log, notify, status
 from supervisor.arbiter import Arbiter
 from supervisor.backoff import Backoff
 from supervisor.events import Inherit, Phase, Polled, Trouble, next_order, send
 from supervisor.heartbeat import Voice
 from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace, Poll
-from supervisor.plan import Plan, QueuePlan
+from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
+from supervisor.settings import LogStyle
 from supervisor.slot import Policy
 from supervisor.spawn import EXIT_UNAVAILABLE, Main, Seat
 
@@ -211,6 +213,20 @@ class Stage:
         assert found is not None
         return next(s for queue in found.queues.values() for s in queue.slots if s.id == name)
 
+    def reload(self, **asked: Any) -> status.Reload:
+        """SIGHUP with what is asked (see `perform`); the word of it in the status."""
+        (self.folder / "reload").write_text(json.dumps(asked))
+        since = time.time()
+        self.process.send_signal(signal.SIGHUP)
+
+        def told() -> status.Reload | None:
+            found = self.status()
+            return found.reload if found and found.reload and found.reload.at >= since - 0.001 else None
+
+        reloaded = until(told, "the reload to be in the status")
+        assert isinstance(reloaded, status.Reload)
+        return reloaded
+
     def log(self, word: str) -> list[list[str]]:
         try:
             lines = (self.folder / "log").read_text().splitlines()
@@ -249,9 +265,9 @@ def stage(folder: Path, main: str, **options: Any) -> Iterator[Stage]:
         process.wait()
 
 
-def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float = 3.0) -> int:
-    """Run the arbiter here, until it is drained."""
-    plan = Plan(
+def plan(folder: Path, queues: Mapping[str, int], drain_s: float = 3.0) -> Plan:
+    """So many workers for each queue; 0: its configuration is bad."""
+    return Plan(
         queues=tuple(
             QueuePlan(
                 name, "s", workers, pace=Pace(0.02, 0.1), refused="no such folder" if not workers else ""
@@ -263,16 +279,35 @@ def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float =
         drain_s=drain_s,
         policy=POLICY,
     )
+
+
+def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float = 3.0) -> int:
+    """Run the arbiter here, until it is drained."""
+
+    def reloader() -> Change:
+        """What FOLDER/reload says: {"queues": …, "renew": […]} or {"bad": […]}."""
+        asked = json.loads((folder / "reload").read_text())
+        if "bad" in asked:
+            raise NotReloaded(asked["bad"])
+        return Change(
+            plan(folder, asked["queues"], drain_s), MAINS[main](folder), asked.get("renew", ()), "so"
+        )
+
     with lock.hold(folder):
+        ready = partial(note, folder, "ready")
+        notifier = notify.from_environment()
         return Arbiter(
-            plan,
+            plan(folder, queues, drain_s),
             MAINS[main](folder),
-            on_ready=lambda: note(folder, "ready"),
+            on_ready=ready,
+            notifier=notifier,
             observers=[MetricsFile(folder / "metrics.prom")],
+            reloader=reloader,
         ).run()
 
 
 if __name__ == "__main__":
+    log.set_up(LogStyle.JSON)
     try:
         sys.exit(perform(Path(sys.argv[1]), **json.loads(sys.argv[2])))
     except lock.AlreadyRunning as error:

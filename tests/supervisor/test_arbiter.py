@@ -213,3 +213,111 @@ def test_without_systemd_nobody_is_told(environ: dict[str, str]) -> None:
     notifier = Notifier.of(environ, 7)
     assert notifier.watchdog_s is None
     notifier.tell(READY="1")
+
+
+def pids(running: Stage, *slots: str) -> list[int]:
+    """Of the workers in these slots, once they are there."""
+    return [until(lambda n=name: running.slot(n).pid, f"a worker in {name}") for name in slots]
+
+
+def replaced(running: Stage, slot: str, pid: int | None) -> bool:
+    found = running.slot(slot)
+    return found.state is SlotState.RUNNING and found.pid not in (None, pid)
+
+
+def test_a_reload_replaces_the_workers_of_what_changed_and_no_others(tmp_path: Path) -> None:
+    with stage(tmp_path, "polite", queues={"a": 2, "b": 1, "gone": 1}) as running:
+        ready(running)
+        a0, a1, b0 = pids(running, "a.0", "a.1", "b.0")
+        told = running.reload(queues={"a": 2, "b": 2, "new": 1, "bad": 0}, renew=["a"])
+        assert (told.ok, told.message) == (True, "so")
+        until(lambda: replaced(running, "a.0", a0) and replaced(running, "a.1", a1), "a's new workers")
+        until(lambda: "gone" not in running.status().queues, "the queue that is gone to leave the status")
+        until(lambda: running.slot("new.0").state is SlotState.RUNNING, "the new queue")
+        assert running.slot("b.1").state is SlotState.RUNNING
+        assert running.slot("b.0").pid == b0 and running.slot("a.0").crashes == 0
+        found = running.status()
+        assert found is not None and found.queues["bad"].cause is Cause.CONFIG
+        assert sorted(slot for (slot,) in running.log("home")) == ["a.0", "a.1", "gone.0"]
+        polled = len([slot for slot, *_ in running.log("poll") if slot in ("a.0", "a.1")])
+        until(
+            lambda: len([slot for slot, *_ in running.log("poll") if slot in ("a.0", "a.1")]) > polled + 4,
+            "polls to go on: no grant was lost",
+        )
+        told = running.reload(queues={"a": 1, "gone": 1})
+        until(lambda: [slot.id for slot in running.status().queues["a"].slots] == ["a.0"], "one seat less")
+        until(lambda: running.slot("gone.0").state is SlotState.RUNNING, "what was gone to be back")
+        assert list(running.status().queues) == ["a", "gone"]
+
+
+def test_a_bad_reload_changes_nothing_and_says_why(tmp_path: Path) -> None:
+    with stage(tmp_path, "polite", queues={"a": 1}) as running:
+        ready(running)
+        (pid,) = pids(running, "a.0")
+        told = running.reload(bad=["queues.a.workers: is out of range", "warden.logg: unknown key"])
+        assert not told.ok and "queues.a.workers" in told.message and "warden.logg" in told.message
+        assert "unknown key" in running.err() and "out of range" in running.err()
+        found = running.status()
+        assert found is not None and found.alerts[-1].cause is Cause.CONFIG
+        assert pids(running, "a.0") == [pid]
+        assert running.reload(queues={"a": 1}).ok
+        assert pids(running, "a.0") == [pid]
+
+
+def test_a_reload_tries_at_once_what_was_given_up(tmp_path: Path) -> None:
+    with stage(tmp_path, "unable", queues={"a": 1}) as running:
+        until(lambda: len(running.log("unable")) == 1 and running.log("ready"), "the seat to be FATAL")
+        running.reload(queues={"a": 1}, renew=["a"])
+        until(lambda: len(running.log("unable")) == 2, "another try")
+
+
+def test_a_worker_that_cannot_be_replaced_in_time_is_not_killed_for_it(tmp_path: Path) -> None:
+    with stage(tmp_path, "stubborn", queues={"a": 1}, drain_s=0.1) as running:
+        ready(running)
+        (pid,) = pids(running, "a.0")
+        running.reload(queues={"a": 1}, renew=["a"])
+        patience = time.monotonic() + 1.0
+        until(lambda: time.monotonic() > patience, "ten drain deadlines")
+        found = running.slot("a.0")
+        assert (found.state, found.pid, found.crashes) == (SlotState.DRAINING, pid, 0)
+        running.process.terminate()
+        assert running.process.wait(10) == 1
+
+
+def test_systemd_hears_of_readiness_of_a_reload_and_of_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "300000")
+
+        def hear(word: str) -> dict[str, str]:
+            while True:
+                told = dict(line.partition("=")[::2] for line in manager.recv(4096).decode().splitlines())
+                if word in told:
+                    return told
+
+        with stage(tmp_path, "polite", queues={"a": 2}) as running:
+            hear("READY")
+            assert running.slot("a.0").state is running.slot("a.1").state is SlotState.RUNNING
+            hear("WATCHDOG")
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            running.reload(queues={"a": 1})
+            assert int(hear("RELOADING")["MONOTONIC_USEC"]) >= before
+            assert "STATUS" in hear("READY")
+            hear("WATCHDOG")
+            running.process.send_signal(signal.SIGSTOP)
+            manager.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while True:
+                    manager.recv(4096)
+            manager.settimeout(0.6)
+            with pytest.raises(TimeoutError):
+                manager.recv(4096)
+            running.process.send_signal(signal.SIGCONT)
+            manager.settimeout(10)
+            hear("WATCHDOG")
+            running.process.terminate()
+            hear("STOPPING")

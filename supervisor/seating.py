@@ -1,0 +1,81 @@
+"""All seats of this host: which there are, on which CPU, and which of them are wanted.
+
+Runs in: supervisor. Nothing is started or ended here: the arbiter makes what is so what is wanted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from supervisor.place import Place
+from supervisor.plan import QueuePlan
+
+
+class Seating:
+    """The places. `cpus` are those that a queue without own ones may use."""
+
+    def __init__(self, cpus: Sequence[int]) -> None:
+        self._cpus = tuple(cpus)
+        self._places: list[Place] = []
+        self._shared: set[str] = set()  # queues on `cpus`
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(tuple(self._places))  # some may be forgotten on the way
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def of(self, queue: str) -> list[Place]:
+        """The places of one queue, in the order of their numbers."""
+        return [place for place in self._places if place.queue == queue]
+
+    def arrange(self, queue: QueuePlan) -> list[Place]:
+        """Give the queue the seats that it wants. Those that stay keep their CPU if they may.
+
+        Returns:
+            the places that stay but have to move to another CPU: their workers must be renewed.
+        """
+        moved = []
+        if queue.cpus is None:
+            self._shared.add(queue.name)
+        else:
+            self._shared.discard(queue.name)
+        allowed = queue.cpus or self._cpus
+        by_id = {place.id: place for place in self.of(queue.name)}
+        for number in range(queue.workers):
+            name = f"{queue.name}.{number}"
+            place = by_id.pop(name, None)
+            if place is None:
+                cpu = self._emptiest() if queue.cpus is None else queue.cpus[number % len(queue.cpus)]
+                self._places.append(Place(name, self._free_index(), queue.name, cpu))
+                continue
+            place.wanted, place.retired = True, False
+            if place.cpu not in allowed or (
+                queue.cpus is not None and place.cpu != queue.cpus[number % len(queue.cpus)]
+            ):
+                place.cpu = self._emptiest() if queue.cpus is None else queue.cpus[number % len(queue.cpus)]
+                moved.append(place)
+        for place in by_id.values():
+            place.wanted, place.retired = False, True
+        return moved
+
+    def retire(self, queue: str) -> None:
+        """The queue is gone: its seats are to be empty, and then forgotten."""
+        for place in self.of(queue):
+            place.wanted, place.retired = False, True
+
+    def forget(self, place: Place) -> None:
+        """The seat is empty and not wanted any more."""
+        self._places.remove(place)
+
+    def _free_index(self) -> int:
+        """The smallest number that no seat has: user ids and control groups of its jails follow from it."""
+        taken = {place.index for place in self._places}
+        return next(number for number in itertools.count() if number not in taken)
+
+    def _emptiest(self) -> int:
+        """The CPU with the fewest seats of queues that share; the first of equals."""
+        seats = Counter(place.cpu for place in self._places if place.queue in self._shared)
+        return min(self._cpus, key=lambda cpu: seats[cpu])
