@@ -6,7 +6,7 @@ Theory of operation.  `try_all` forks once per probe. The child does, with the j
 there are any, what the launcher or a child would do, checks that it had its effect, writes what it found as
 JSON to a pipe, and exits. An OSError is an answer (its errno tells who refused), and so is death by a signal:
 of the filter's deadly calls it is the right one. A probe that says nothing for TIMEOUT_S is killed with all
-that it started. What it all means is for supervisor/doctor.py.
+that it started. What it all means is for supervisor/doctor.
 """
 
 from __future__ import annotations

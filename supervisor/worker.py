@@ -122,20 +122,20 @@ def _useless(voice: Voice, cause: Cause, message: str, code: int) -> int:
     return code
 
 
-def access_of(server: Server) -> ServerAccess:
-    """The server with its secrets, read now.
+def access_of(server: Server, *, secretless: bool = False) -> ServerAccess:
+    """The server with its secrets, read now; or without them, for those who only look.
 
     Raises:
         SecretError: one cannot be had.
     """
     basic = None
-    if server.basic_auth is not None:
+    if server.basic_auth is not None and not secretless:
         user, password = server.basic_auth
         basic = (user, read_secret(password))
     return ServerAccess(
         url=server.url,
         username=server.username,
-        password=read_secret(server.password),
+        password="" if secretless else read_secret(server.password),
         name=server.name,
         basic_auth=basic,
         verify=str(server.ca_file) if server.ca_file else server.verify_tls,

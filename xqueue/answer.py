@@ -94,7 +94,7 @@ def _redirect(status: int, location: str) -> Answer:
         parts = urlsplit(location)
     except ValueError:
         return Answer(Meaning.MOVED, status)
-    if status == 302 and parts.path.rstrip("/").endswith("/login"):
+    if status == 302 and parts.path.rstrip("/").endswith("/xqueue/login"):  # not somebody else's login page
         return Answer(Meaning.NOT_LOGGED_IN, status, dialect=Dialect.LEGACY)
     host = parts.netloc.rpartition("@")[2]
     where = f"{parts.scheme}://{host}{parts.path}" if host else parts.path

@@ -283,6 +283,11 @@ class Session:
                     f"{self.where} does not let user {printable(self._access.username)} work on queues (403)",
                     MEND_GROUP,
                 )
+            case Meaning.BASIC_AUTH if self._access.basic_auth is None:
+                return LoginRefused(
+                    f"{self.where}: something in front of it wants HTTP Basic auth (401), and none is set",
+                    f"set {self.setting('basic_auth_username')} and its password",
+                )
             case Meaning.BASIC_AUTH:
                 return LoginRefused(
                     f"{self.where}: the HTTP Basic auth in front of it refuses us (401)",

@@ -201,33 +201,36 @@ class Transport:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if scheme == "https":
-                connection = self._tls_context().wrap_socket(connection, server_hostname=host.rstrip("."))
+                if self._tls is None:
+                    self._tls = tls_context(self._verify)
+                connection = self._tls.wrap_socket(connection, server_hostname=host.rstrip("."))
         except BaseException:
             connection.close()
             raise
         self._connections[place] = connection
         return connection
 
-    def _tls_context(self) -> ssl.SSLContext:
-        """Made when first needed: a bundle of certificates is a megabyte and takes tens of milliseconds."""
-        if self._tls is None:
-            bundle = self._verify if isinstance(self._verify, str) else certifi.where()
-            folder = Path(bundle).is_dir()
-            context = ssl.create_default_context(
-                cafile=None if folder else bundle, capath=bundle if folder else None
-            )
-            context.set_alpn_protocols(["http/1.1"])
-            if self._verify is False:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._tls = context
-        return self._tls
-
     def close(self) -> None:
         """Close the connections."""
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
+
+
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """The trust of a `ServerAccess.verify`. A bundle is a megabyte and takes tens of milliseconds.
+
+    Raises:
+        OSError: the file holds no certificates.
+    """
+    bundle = verify if isinstance(verify, str) else certifi.where()
+    folder = Path(bundle).is_dir()
+    context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
+    context.set_alpn_protocols(["http/1.1"])
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _message(request: requests.PreparedRequest, body: bytes | None) -> tuple[_Place, bytes]:

@@ -1,14 +1,15 @@
-"""`warden doctor`: what can this machine give, what follows from what it cannot, and what mends it.
+"""`warden doctor`: what keeps this installation from working well, what follows from it, and what mends it.
 
-Runs in: tools. It tries every layer (sandbox.probe) and opens every configured sandbox, and changes nothing.
-Unlike `warden check` it needs no configuration, and looks at no grader.
+Runs in: tools. It tries every layer (sandbox.probe), opens every configured sandbox, looks at the service's
+own folders, and tries every server (xqueue.probe); it changes nothing and pulls nothing. Unlike `warden
+check` it needs no configuration, and runs no grader.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,17 +18,18 @@ import click
 
 from sandbox import cgroup, machine, probe
 from sandbox.model import Isolation
-from supervisor import doctor as machines
 from supervisor.cli.options import config_options
 from supervisor.config import Config, ConfigError, Problem, load
-from supervisor.findings import Finding, State, exit_status, summary
+from supervisor.doctor.findings import Finding, State, exit_status, summary
 from supervisor.foreign import refusal
 from supervisor.log import plain
+from supervisor.secrets import SecretError
 from supervisor.settings import Sandbox
+from xqueue.probe import examine as probe_server
 
 if TYPE_CHECKING:
     from sandbox.program import Language
-    from supervisor.trials import Trial
+    from supervisor.doctor.trials import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +56,31 @@ class Report:
 
 @click.command()
 @config_options
+@click.option("--offline", is_flag=True, help="Leave the servers alone.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is any warning.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @click.pass_context
 def doctor(
-    context: click.Context, config: Path, overrides: tuple[str, ...], strict: bool, as_json: bool
+    context: click.Context,
+    config: Path,
+    overrides: tuple[str, ...],
+    offline: bool,
+    strict: bool,
+    as_json: bool,
 ) -> None:
-    """Find out what isolation this machine can give, by trying.
+    """Find out what is wrong with this installation, by trying: the machine, its folders, the servers.
 
-    Each layer is tried in a process of its own, and from each configured sandbox a child tries to escape.
-    Without a configuration the defaults are looked at. Run it as the user that the service runs as, and under
-    systemd from within the unit, since rights differ. Exit code 0, 2 if a sandbox cannot have the isolation
-    that it requires, or with --strict 1 if something could be better.
+    Each layer of isolation is tried in a process of its own, and from each configured sandbox a child tries
+    to escape. Each server is reached, logged in to and asked for its queues; no submission is pulled. Without
+    a configuration the defaults are looked at. Run it as the user that the service runs as, and under systemd
+    from within the unit, since rights differ. Exit code 0, 2 if something is bad, or with --strict 1 if
+    something could be better.
     """
     if reason := refusal():
         raise click.ClickException(reason)
     context.with_resource(cgroup.delegated())  # as `warden run` does
     named = context.get_parameter_source("config") is not click.core.ParameterSource.DEFAULT
-    report = examine(config if named or config.exists() else None, overrides)
+    report = examine(config if named or config.exists() else None, overrides, offline)
     status = exit_status(report.findings, strict)
     if as_json:
         sys.stdout.write(report.as_json(status) + "\n")
@@ -82,10 +91,12 @@ def doctor(
     raise SystemExit(status)
 
 
-def examine(config: Path | None, overrides: Sequence[str] = ()) -> Report:
-    """Look at the machine, and at every sandbox and language configured; None is for the defaults."""
+def examine(config: Path | None, overrides: Sequence[str] = (), offline: bool = False) -> Report:
+    """Look at the machine, and at all that is configured; None is for the defaults."""
     from sandbox.jail import REQUIRED
-    from supervisor.trials import of_trial, try_language, try_sandbox
+    from supervisor.doctor.layers import available, missing
+    from supervisor.doctor.machine import examine as examine_machine
+    from supervisor.doctor.trials import of_trial, try_language, try_sandbox
 
     findings: list[Finding] = []
     loaded: Config | None = None
@@ -97,21 +108,25 @@ def examine(config: Path | None, overrides: Sequence[str] = ()) -> Report:
             loaded = load(config, overrides, lenient_queues=True)
         except ConfigError as error:
             findings += [_problem(one) for one in error.problems]
+        else:
+            findings += _configuration(config, loaded)
     jobs = _sandboxes(loaded)
     languages = _languages(loaded)
     # Before anything is opened, since opening is explained by it.
     tried = probe.try_all()
     wanted = {sandbox.require for sandbox, needed in jobs if needed}
     wanted |= {language.require for language, needed in languages if needed}
-    findings += machines.examine(machine.look(), tried, REQUIRED, wanted)
+    findings += examine_machine(machine.look(), tried, REQUIRED, wanted)
     trials = [try_sandbox(sandbox, needed) for sandbox, needed in jobs]
     trials += [try_language(language, needed) for language, needed in languages]
     for trial in trials:
         findings += of_trial(trial)
-    layers = machines.available(tried)
+    if loaded is not None:
+        findings += _service(loaded, offline)
+    layers = available(tried)
     return Report(
         findings=tuple(findings),
-        tiers={tier.value: not machines.missing(REQUIRED[tier], layers) for tier in Isolation},
+        tiers={tier.value: not missing(REQUIRED[tier], layers) for tier in Isolation},
         layers=tuple(sorted(layers)),
         trials=tuple(trials),
     )
@@ -122,6 +137,40 @@ def _problem(problem: Problem) -> Finding:
     return Finding(
         "configuration", plain(problem.path), State.BAD, told, "the service does not start", "warden check"
     )
+
+
+def _configuration(path: Path, config: Config) -> Iterator[Finding]:
+    """What `warden check` says of the file, as findings."""
+    area = "configuration"
+    refused = [one for problems in config.refused.values() for one in problems]
+    if not refused:
+        yield Finding(area, "file", State.OK, f"{path} can be used")
+    for queue, problems in config.refused.items():
+        for one in problems:
+            follows = f"queue {queue} is not served (CONFIG)"
+            yield Finding(area, plain(one.path), State.BAD, plain(one.message), follows, "warden check")
+    for one in config.warnings:
+        yield Finding(area, plain(one.path), State.WARNING, plain(one.message))
+
+
+def _service(config: Config, offline: bool) -> Iterator[Finding]:
+    """Its folders and limits, and its servers."""
+    from supervisor.doctor.servers import of_server
+    from supervisor.doctor.service import known_queues, of_service, survey
+    from supervisor.worker import access_of
+
+    place = survey(config)
+    yield from of_service(place)
+    for server in config.servers.values():
+        queues = sorted(queue.name for queue in config.queues.values() if queue.server == server.name)
+        if offline:
+            yield Finding(f"server {server.name}", "all", State.UNKNOWN, "not tried: --offline")
+            continue
+        try:
+            seen = probe_server(access_of(server), queues)
+        except SecretError:  # told above; the way to the server can be tried without
+            seen = probe_server(access_of(server, secretless=True), queues, login=False)
+        yield from of_server(server.name, seen, bool(queues), known_queues(place, server.name))
 
 
 def _sandboxes(config: Config | None) -> list[tuple[Sandbox, bool]]:

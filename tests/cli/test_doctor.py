@@ -22,9 +22,10 @@ from sandbox.model import Isolation
 from sandbox.probe import PROBES, Tried
 from sandbox.selftest import Attempt
 from supervisor.cli.verbs import warden
-from supervisor.doctor import available, examine, missing, why_no_user_namespace
-from supervisor.findings import Finding, State, exit_status, summary
-from supervisor.trials import Trial, of_trial
+from supervisor.doctor.findings import Finding, State, exit_status, summary
+from supervisor.doctor.layers import available, missing, why_no_user_namespace
+from supervisor.doctor.machine import examine
+from supervisor.doctor.trials import Trial, of_trial
 from tests.sandbox.test_probe import NO_USER_NAMESPACES, ROOT, without
 
 CONFIG = """
@@ -45,12 +46,14 @@ sandbox = "python"
 
 
 def doctor(*arguments: str) -> Result:
-    return CliRunner().invoke(warden, ["doctor", *arguments])
+    return CliRunner().invoke(warden, ["doctor", "--offline", *arguments])
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     (tmp_path / "course").mkdir()
+    (tmp_path / "secret").touch(mode=0o600)
+    (tmp_path / "secret").write_text("open sesame")
     (tmp_path / "config.toml").write_text(CONFIG)
     return tmp_path / "config.toml"
 
@@ -60,7 +63,7 @@ def elsewhere(prelude: str, *arguments: str) -> tuple[int, dict[str, Any]]:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{prelude}\nfrom supervisor.cli import main\nmain()\n"
     )
-    command = [sys.executable, "-c", code, "doctor", "--json", *arguments]
+    command = [sys.executable, "-c", code, "doctor", "--offline", "--json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd="/")
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, json.loads(done.stdout)
@@ -112,7 +115,7 @@ def test_a_configuration_that_was_named_and_is_not_there_is_bad(tmp_path: Path) 
 
 def test_the_text_has_a_line_for_each_finding_and_a_verdict(config: Path) -> None:
     lines = doctor("--config", str(config)).output.splitlines()
-    assert lines[-1].startswith("this machine is fit for what is required (0 bad, ")
+    assert lines[-1].startswith("this installation is fit for what is required (0 bad, ")
     assert any(line.startswith("ok       isolation") and "full" in line for line in lines)
     assert all(line.isprintable() for line in lines)
 
@@ -120,7 +123,7 @@ def test_the_text_has_a_line_for_each_finding_and_a_verdict(config: Path) -> Non
 def test_on_a_terminal_it_is_a_table(config: Path) -> None:
     ours, theirs = pty.openpty()
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom supervisor.cli import main\nmain()"
-    command = [sys.executable, "-c", code, "doctor", "--config", str(config)]
+    command = [sys.executable, "-c", code, "doctor", "--offline", "--config", str(config)]
     with os.fdopen(ours, "rb", buffering=0) as screen:
         process = subprocess.Popen(
             command,
@@ -135,7 +138,7 @@ def test_on_a_terminal_it_is_a_table(config: Path) -> None:
             while piece := screen.read(4096):
                 drawn += piece
         assert process.wait(30) == 0, drawn
-    assert b"this machine is fit for what is required" in drawn
+    assert b"this installation is fit for what is required" in drawn
     assert b"\x1b[32m" in drawn and b"Traceback" not in drawn
 
 
@@ -229,7 +232,7 @@ def test_every_probe_that_fails_is_a_finding_with_consequence_and_mend() -> None
 
 @pytest.mark.parametrize("layer", sorted(REQUIRED[Isolation.FULL]))
 def test_a_required_layer_that_is_missing_is_bad_and_takes_its_tier_away(layer: str) -> None:
-    from supervisor.doctor import PARTS
+    from supervisor.doctor.layers import PARTS
 
     for probe in PARTS[layer]:
         told = found(**{probe: failed(probe, errno.EPERM)})
@@ -412,7 +415,8 @@ def test_exit_status_and_summary() -> None:
         2,
     ]
     assert (
-        summary([ok, warning]) == "this machine is fit for what is required (0 bad, 1 warning of 2 findings)"
+        summary([ok, warning])
+        == "this installation is fit for what is required (0 bad, 1 warning of 2 findings)"
     )
     assert "NOT fit" in summary([bad])
 

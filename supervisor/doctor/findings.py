@@ -1,6 +1,6 @@
 """A finding: what was looked at, how it stands, what follows, what mends it.
 
-Runs in: tools. Not of the sandbox only: whoever looks at something else makes findings of its own area.
+Runs in: tools. Whoever looks at something makes findings of its own area.
 """
 
 from __future__ import annotations
@@ -47,4 +47,4 @@ def summary(findings: Sequence[Finding]) -> str:
     if unknown:
         parts.append(f"{unknown} unknown")
     verdict = "NOT fit for what is required" if bad else "fit for what is required"
-    return f"this machine is {verdict} ({', '.join(parts)} of {len(findings)} findings)"
+    return f"this installation is {verdict} ({', '.join(parts)} of {len(findings)} findings)"

@@ -19,7 +19,7 @@ from sandbox.jail import Jail
 from sandbox.model import Isolation, Limits, Outcome, OutcomeKind, SandboxError, Task
 from sandbox.program import CompileFailed, Language, Programs
 from sandbox.selftest import Attempt, judge
-from supervisor.findings import Finding, State
+from supervisor.doctor.findings import Finding, State
 from supervisor.plain import plain
 from supervisor.settings import Sandbox
 

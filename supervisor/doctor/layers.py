@@ -1,7 +1,6 @@
-"""What the probes' answers mean: findings, each with its consequence and what mends it.
+"""What the probes of the layers mean: which there are, why others are not, and what mends that.
 
-Runs in: tools. Pure: facts of sandbox.probe and sandbox.machine in, findings out. A finding is BAD if it
-takes away a layer that some sandbox requires; everything else that could be better is a WARNING.
+Runs in: tools. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from sandbox.machine import Host
 from sandbox.model import Isolation
 from sandbox.probe import Tried
 from sandbox.selftest import in_force
-from supervisor.findings import Finding, State
+from supervisor.doctor.findings import Finding, State
 
 # --- which layers there are ---------------------------------------------------------------------------
 
@@ -33,9 +32,9 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
 
 def available(tried: Mapping[str, Tried]) -> frozenset[str]:
     """Names of the layers that this machine can give; those with a number or version as they were found."""
-    layers = {layer for layer, probes in PARTS.items() if all(_ok(tried, probe) for probe in probes)}
+    layers = {layer for layer, probes in PARTS.items() if all(ok(tried, probe) for probe in probes)}
     for probe in ("landlock-files", "control-group"):
-        if _ok(tried, probe):
+        if ok(tried, probe):
             layers.update(tried[probe].found)
     return frozenset(layers)
 
@@ -45,43 +44,12 @@ def missing(required: Collection[str], layers: Collection[str]) -> list[str]:
     return sorted(one for one in required if not in_force("landlock-1" if one == "landlock" else one, layers))
 
 
-def _ok(tried: Mapping[str, Tried], probe: str) -> bool:
+def ok(tried: Mapping[str, Tried], probe: str) -> bool:
     return probe in tried and tried[probe].ok
 
 
-# --- the machine --------------------------------------------------------------------------------------
-
-
-def examine(
-    host: Host,
-    tried: Mapping[str, Tried],
-    tiers: Mapping[Isolation, frozenset[str]],
-    wanted: Collection[Isolation],
-) -> list[Finding]:
-    """Everything about the machine.
-
-    Args:
-        host: what its files say.
-        tried: what came of the probes, by name.
-        tiers: the layers that each tier requires (sandbox.jail.REQUIRED).
-        wanted: the tiers that the sandboxes require.
-    """
-    required = frozenset().union(*(tiers[tier] for tier in wanted))
-    needs = _Needs(required)
-    return [
-        *_tiers(available(tried), tiers, wanted),
-        *_namespaces(host, tried, needs),
-        *_files(host, tried, needs),
-        *_calls(host, tried, needs),
-        *_landlock(host, tried, needs),
-        *_limits(host, tried, needs),
-        *_groups(host, tried, needs),
-        *_host(host, tried, wanted),
-    ]
-
-
 @dataclass(frozen=True, slots=True)
-class _Needs:
+class Needs:
     """What is required, and what follows if it is not there."""
 
     required: frozenset[str]
@@ -95,7 +63,7 @@ class _Needs:
         return otherwise
 
 
-def _tiers(
+def tiers_given(
     layers: frozenset[str], tiers: Mapping[Isolation, frozenset[str]], wanted: Collection[Isolation]
 ) -> Iterator[Finding]:
     for tier, required in tiers.items():
@@ -139,9 +107,9 @@ NEEDED: Final = (
 SYSTEMD: Final = "under systemd also: RestrictNamespaces=no, and no SystemCallFilter= without @mount"
 
 
-def _namespaces(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Finding]:
+def namespaces(host: Host, tried: Mapping[str, Tried], needs: Needs) -> Iterator[Finding]:
     area = "namespaces"
-    if not _ok(tried, "user"):
+    if not ok(tried, "user"):
         finding, mend = why_no_user_namespace(tried.get("user", Tried("user", False)), host)
         consequence = needs.consequence("user", "all other namespaces and the private root depend on it")
         yield Finding(area, "user", needs.state("user"), finding, consequence, mend)
@@ -154,7 +122,7 @@ def _namespaces(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterat
             area,
             "user",
             needs.state("user"),
-            f"one can be made, but the slots' users cannot be mapped into it: {_reason(together)}",
+            f"one can be made, but the slots' users cannot be mapped into it: {reason(together)}",
             needs.consequence("user", "as root each slot has a user id of its own, from 900000 on"),
             "give the container the whole range of ids, or run warden as an ordinary user",
         )
@@ -171,9 +139,9 @@ def _namespaces(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterat
                 area,
                 name,
                 needs.state(name),
-                f"refused: {_reason(one)}",
+                f"refused: {reason(one)}",
                 needs.consequence(name, otherwise),
-                _mend_for(
+                mend_for(
                     one, host, f"a kernel with this namespace (CONFIG_{_CONFIG.get(name, 'NAMESPACES')})"
                 ),
             )
@@ -195,7 +163,7 @@ def why_no_user_namespace(user: Tried, host: Host) -> tuple[str, str]:
         )
     if user.errno in (errno.EINVAL, errno.ENOSYS):
         return (
-            f"this kernel ({host.kernel}) has none: {_reason(user)}",
+            f"this kernel ({host.kernel}) has none: {reason(user)}",
             "a kernel with CONFIG_USER_NS; all distributions' kernels have it",
         )
     if not host.privileged and sysctls.get("kernel.unprivileged_userns_clone") == "0":
@@ -210,9 +178,9 @@ def why_no_user_namespace(user: Tried, host: Host) -> tuple[str, str]:
         return finding, f"{profile}; or, for everybody: {_sysctl(restricted, '0')}"
     if host.filtered:
         where = f"the container ({host.container})" if host.container else "a container, or systemd"
-        finding = f"refused by the seccomp filter of {where} that we run in: {_reason(user)}"
+        finding = f"refused by the seccomp filter of {where} that we run in: {reason(user)}"
         return finding, f"a seccomp profile that allows {', '.join(NEEDED)}; or run outside of it; {SYSTEMD}"
-    text = f"refused: {_reason(user)}"
+    text = f"refused: {reason(user)}"
     if host.apparmor and host.apparmor != "unconfined":
         return f"{text}; we run under AppArmor's profile {host.apparmor}", "allow userns and mount in it"
     if host.container:
@@ -224,12 +192,12 @@ def _sysctl(name: str, value: str) -> str:
     return f"sysctl -w {name}={value}, and the same line in /etc/sysctl.d/99-warden.conf"
 
 
-def _reason(one: Tried) -> str:
+def reason(one: Tried) -> str:
     name = errno.errorcode.get(one.errno, "")
     return f"{one.detail} ({name})" if name else one.detail or "no reason given"
 
 
-def _mend_for(one: Tried, host: Host, newer: str) -> str:
+def mend_for(one: Tried, host: Host, newer: str) -> str:
     """`newer` (a kernel) if the kernel does not know it; else who else can have refused it."""
     if one.errno in (errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP):
         return newer
@@ -253,14 +221,14 @@ FILES: Final = (
 )
 
 
-def _files(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Finding]:
+def files(host: Host, tried: Mapping[str, Tried], needs: Needs) -> Iterator[Finding]:
     for name, what, newer in FILES:
         one = tried.get(name)
         if one is None:
             continue
         if one.ok:
             yield Finding("files", name, State.OK, f"works: {what}")
-        elif not _ok(tried, "user"):
+        elif not ok(tried, "user"):
             text = f"cannot be tried without a user namespace: {what}"
             yield Finding("files", name, State.UNKNOWN, text, "", "mend the user namespace first")
         else:
@@ -268,13 +236,13 @@ def _files(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Fi
                 "files",
                 name,
                 needs.state("private-root"),
-                f"refused: {_reason(one)}",
+                f"refused: {reason(one)}",
                 needs.consequence("private-root", f"a jail has to do without {what}"),
-                _mend_for(one, host, newer),
+                mend_for(one, host, newer),
             )
 
 
-def _calls(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Finding]:
+def calls(host: Host, tried: Mapping[str, Tried], needs: Needs) -> Iterator[Finding]:
     area = "system calls"
     one = tried.get("no-new-privs")
     if one is not None:
@@ -286,7 +254,7 @@ def _calls(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Fi
                 area,
                 "no-new-privs",
                 needs.state("no-new-privs"),
-                f"refused: {_reason(one)}",
+                f"refused: {reason(one)}",
                 needs.consequence("no-new-privs", otherwise),
                 "Linux 3.5 or newer",
             )
@@ -294,7 +262,7 @@ def _calls(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Fi
         tried[name] for name in ("filter-refuses", "filter-kills") if name in tried and not tried[name].ok
     ]
     if broken:
-        text = _reason(broken[0])
+        text = reason(broken[0])
         library = "libseccomp" in text or "Error:" in text
         yield Finding(
             area,
@@ -304,9 +272,9 @@ def _calls(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Fi
             needs.consequence("seccomp", "every system call is open to learner code"),
             "install libseccomp2"
             if library
-            else _mend_for(broken[0], host, "a kernel with CONFIG_SECCOMP_FILTER"),
+            else mend_for(broken[0], host, "a kernel with CONFIG_SECCOMP_FILTER"),
         )
-    elif _ok(tried, "filter-refuses"):
+    elif ok(tried, "filter-refuses"):
         yield Finding(area, "seccomp", State.OK, "the filter is compiled, loaded, refuses and kills")
     foreign = tried.get("foreign-calls")
     if foreign is not None:
@@ -317,7 +285,7 @@ def _calls(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Fi
                 area,
                 "foreign calls",
                 needs.state("seccomp"),
-                f"32-bit calls are not stopped: {_reason(foreign)}",
+                f"32-bit calls are not stopped: {reason(foreign)}",
                 needs.consequence(
                     "seccomp", "the filter can be gone around by the calls of another machine type"
                 ),
@@ -338,7 +306,7 @@ ABIS: Final = (
 LSM: Final = "add landlock to the list of the boot parameter lsm= (see /sys/kernel/security/lsm)"
 
 
-def _landlock(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Finding]:
+def landlock(host: Host, tried: Mapping[str, Tried], needs: Needs) -> Iterator[Finding]:
     one = tried.get("landlock-files")
     if one is None:
         return
@@ -351,7 +319,7 @@ def _landlock(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator
             finding = f"this kernel ({host.kernel}) has none"
             mend = f"Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK; {LSM}"
         else:
-            finding, mend = f"does not work: {_reason(one)}", _mend_for(one, host, "Linux 5.13 or newer")
+            finding, mend = f"does not work: {reason(one)}", mend_for(one, host, "Linux 5.13 or newer")
         yield Finding(
             "landlock", "files", needs.state(layer), finding, needs.consequence(layer, second), mend
         )
@@ -383,170 +351,5 @@ def _landlock(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator
         if other.ok:
             yield Finding("landlock", name.partition("-")[2], State.OK, what)
         else:
-            text = f"the kernel says ABI {abi}, but: {_reason(other)}"
+            text = f"the kernel says ABI {abi}, but: {reason(other)}"
             yield Finding("landlock", name.partition("-")[2], State.WARNING, text, "one guard less", "")
-
-
-# --- limits and control groups ------------------------------------------------------------------------
-
-FEW_PROCESSES: Final = 256
-"""Fewer than this left to the user: workers, zygotes and children of a small host need about that."""
-
-
-def _limits(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Finding]:
-    area = "limits"
-    one = tried.get("rlimits")
-    if one is not None:
-        if one.ok:
-            yield Finding(area, "rlimits", State.OK, "memory is refused above the limit")
-        else:
-            yield Finding(
-                area,
-                "rlimits",
-                needs.state("rlimits"),
-                f"not enforced: {_reason(one)}",
-                needs.consequence("rlimits", "a learner's program may take all memory"),
-                "run on Linux itself (some emulations ignore limits)",
-            )
-    one = tried.get("process-limit")
-    if one is not None and _ok(tried, "user"):
-        if one.ok and "own" in one.found:
-            text = "RLIMIT_NPROC counts what is in the jail, and nothing else"
-            yield Finding(area, "processes", State.OK, text)
-        elif one.ok:
-            yield Finding(
-                area,
-                "processes",
-                State.WARNING,
-                f"RLIMIT_NPROC counts all processes of this user, on the whole host (kernel {host.kernel})",
-                "jails take processes away from each other, and honest programs may find none left",
-                "Linux 5.14 or newer; or run as root, where each slot has a user of its own",
-            )
-        else:
-            consequence = "a fork bomb is stopped by the control group or the time limit only"
-            mend = _mend_for(one, host, "a newer kernel")
-            yield Finding(
-                area, "processes", State.WARNING, f"not enforced: {_reason(one)}", consequence, mend
-            )
-    one = tried.get("subreaper")
-    if one is not None:
-        if one.ok:
-            yield Finding(area, "subreaper", State.OK, "what children leave behind comes to their zygote")
-        else:
-            yield Finding(
-                area,
-                "subreaper",
-                needs.state("subreaper"),
-                f"refused: {_reason(one)}",
-                needs.consequence(
-                    "subreaper", "without a pid namespace, what learner code starts outlives it"
-                ),
-                _mend_for(one, host, "Linux 3.4 or newer"),
-            )
-    if host.processes_limit is not None and host.uid != 0:
-        left = host.processes_limit - host.processes
-        text = f"this user may have {host.processes_limit} processes, and has {host.processes}"
-        if left < FEW_PROCESSES:
-            yield Finding(
-                area,
-                "user's processes",
-                State.WARNING,
-                text,
-                "workers or children may fail to start, which is nobody's marks but everybody's time",
-                "LimitNPROC= in the unit, or nproc in /etc/security/limits.conf",
-            )
-        else:
-            yield Finding(area, "user's processes", State.OK, text)
-
-
-GROUPS: Final = (
-    ("memory", "the memory of a whole jail is not limited, only that of each of its processes"),
-    ("pids", "processes are counted by RLIMIT_NPROC alone"),
-)
-
-
-def _groups(host: Host, tried: Mapping[str, Tried], needs: _Needs) -> Iterator[Finding]:
-    one = tried.get("control-group")
-    if one is None:
-        return
-    for controller, otherwise in GROUPS:
-        layer = next((name for name in one.found if name.endswith(controller)), "")
-        if layer:
-            text = f"works (v{layer[6:7]}): a group was made, and its limit held"
-            yield Finding("control groups", controller, State.OK, text)
-            continue
-        wanted = next((name for name in needs.required if name.endswith(f"-{controller}")), controller)
-        if not host.hierarchy:
-            why = "there is no hierarchy at /sys/fs/cgroup"
-        elif not one.ok:
-            why = f"{one.detail or _reason(one)}, below {host.group or '/'} (v{host.hierarchy})"
-        else:
-            why = f"this controller is not handed down to {host.group or '/'} (v{host.hierarchy})"
-        yield Finding(
-            "control groups",
-            controller,
-            needs.state(wanted),
-            why,
-            needs.consequence(wanted, otherwise),
-            group_mend(host),
-        )
-
-
-def group_mend(host: Host) -> str:
-    """How to get a control group of one's own."""
-    if host.hierarchy == "2":
-        by_hand = "systemd-run --user --scope -p Delegate=yes warden run"
-        return f"Delegate=yes in the service's unit; by hand: {by_hand}"
-    if host.hierarchy == "1":
-        own = "mkdir /sys/fs/cgroup/memory/warden /sys/fs/cgroup/pids/warden, chown both to its user"
-        return f"run as root; or in folders of its own: {own}, start it with its pid in their cgroup.procs"
-    return "mount it: mount -t cgroup2 none /sys/fs/cgroup; in a container, one with its own cgroup namespace"
-
-
-# --- the rest -----------------------------------------------------------------------------------------
-
-
-def _host(host: Host, tried: Mapping[str, Tried], wanted: Collection[Isolation]) -> Iterator[Finding]:
-    area = "host"
-    one = tried.get("handles")
-    if one is not None:
-        if one.ok:
-            yield Finding(area, "kernel", State.OK, f"Linux {host.kernel} on {host.machine}")
-        else:
-            yield Finding(
-                area,
-                "kernel",
-                State.BAD,
-                f"Linux {host.kernel} on {host.machine}: {_reason(one)}",
-                "no sandbox opens: processes are watched by descriptors, and descriptors closed by range",
-                _mend_for(one, host, "Linux 5.9 or newer (pidfd_open, close_range)"),
-            )
-    bounded = host.swap_bounded and any(
-        name.endswith("-memory") for name in tried.get("control-group", Tried("", False)).found
-    )
-    if not host.swap_kib:
-        yield Finding(area, "swap", State.OK, "off")
-    elif bounded:
-        text = f"{host.swap_kib // 1024} MiB are on; control groups keep jails out of it"
-        yield Finding(area, "swap", State.OK, text)
-    else:
-        yield Finding(
-            area,
-            "swap",
-            State.WARNING,
-            f"{host.swap_kib // 1024} MiB are on, and nothing keeps jails out of it",
-            "a program that takes much memory slows the host down, and honest ones run out of time",
-            "swapoff -a, also in /etc/fstab; or a memory control group (v1: boot with swapaccount=1)",
-        )
-    pattern = host.sysctls.get("kernel.core_pattern", "")
-    if pattern.startswith("|"):
-        words = pattern[1:].split()
-        text = f"are piped to {words[0] if words else 'nothing'}, whatever the limit of their size"
-        follows = (
-            "those of the service itself get there; for those of children the kernel refuses (RLIMIT_CORE 1)"
-        )
-        yield Finding(area, "core dumps", State.OK, text, follows)
-    if host.container or not host.initial_ids:
-        kind = host.container or "a user namespace"
-        text = f"we are inside: {kind}{', with a seccomp filter' if host.filtered else ''}"
-        yield Finding(area, "container", State.OK, text)
