@@ -24,6 +24,7 @@ from supervisor.config import Config
 from supervisor.doctor.findings import Finding, State
 from supervisor.journal import FILE_NAME
 from supervisor.plain import plain
+from supervisor.schema import VERSION
 from supervisor.secrets import SecretError, read_secret
 from supervisor.settings import Queue, SecretRef
 
@@ -96,8 +97,9 @@ class Place:
     open_files: int
     processes: int | None  # this user's limit, None if there is none
     cpus: int
-    workers: int
-    children: int  # processes that all children at once may be
+    always: int  # workers that are there at all times
+    workers: int  # the most that there may be
+    children: int  # processes that all their children at once may be
 
 
 # --- looking ----------------------------------------------------------------------------------------------
@@ -117,14 +119,15 @@ def survey(config: Config, wall: Callable[[], float] = time.time) -> Place:
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         processes=None if hard == resource.RLIM_INFINITY or os.geteuid() == 0 else hard,
         cpus=len(os.sched_getaffinity(0)),
+        always=sum(queue.workers.min for queue in config.queues.values()),
         workers=sum(workers.values()),
         children=sum(workers[queue.name] * _children(config, queue) for queue in config.queues.values()),
     )
 
 
 def most_workers(queue: Queue) -> int:
-    """How many workers a queue may have at most."""
-    return queue.workers
+    """How many workers a queue may have at most, in a burst."""
+    return queue.workers.max
 
 
 def _children(config: Config, queue: Queue) -> int:
@@ -221,10 +224,15 @@ def _journal(path: Path) -> JournalSeen:
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
         ) as db:
-            rows = db.execute(
-                "SELECT server, queue, count(*), max(received_at),"
-                " sum(closed_at IS NULL) FROM submission GROUP BY server, queue"
-            ).fetchall()
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version > VERSION:
+                return JournalSeen(str(path), error=f"it has version {version}, this warden knows {VERSION}")
+            rows = []
+            if version == VERSION:  # an older one is brought up to date at the next start
+                rows = db.execute(
+                    "SELECT server, queue, count(*), max(pulled_at), sum(closed_at IS NULL)"
+                    " FROM submission GROUP BY server, queue"
+                ).fetchall()
             db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
             unfinished, said = False, "ok"
             try:
@@ -400,8 +408,8 @@ def _of_limits(place: Place) -> Iterator[Finding]:
             yield Finding(area, "processes of all workers", State.WARNING, found, follows, mend)
         else:
             yield Finding(area, "processes of all workers", State.OK, found)
-    found = f"{place.cpus} for {place.workers} workers"
-    if place.workers > place.cpus:
+    found = f"{place.cpus} for {place.always} workers"
+    if place.always > place.cpus:
         follows = "under load gradings share a processor: wall times grow, and limits of wall time hit sooner"
         mend = "fewer workers, more processors, or wall_s well above cpu_s"
         yield Finding(area, "processors", State.WARNING, found, follows, mend)
