@@ -367,6 +367,7 @@ class _Reader:
         if (file := found.get(by_file)) is not None:
             return SecretRef(dotted(*here, by_file), file=file, name=table[by_file])
         if (env := found.get(by_env)) is not None:
+            self.warn(f"what a variable holds is easily seen elsewhere; prefer {by_file}", *here, by_env)
             return SecretRef(dotted(*here, by_env), env=env)
         return None
 

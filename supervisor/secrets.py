@@ -1,15 +1,20 @@
 """Secrets, read when they are needed and by whoever needs them, never kept in the configuration.
 
-Runs in: worker, tools. The supervisor itself reads none.
+Runs in: worker, tools; `seal` in the supervisor, which itself reads none. A secret lives in a worker's memory
+and nowhere else: what a worker starts is exec'd with an environment of its own, and a sealed process leaves
+no core and shows its memory and environment to root only. A variable (`password_env`) cannot be taken back
+from the supervisor's environment, as new workers need it; that is why a file is advised.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
+
+import prctl
 
 from supervisor.settings import SecretRef
 
@@ -20,14 +25,37 @@ class SecretError(Exception):
     """The secret cannot be had. The message names the setting, the place and the remedy, never the secret."""
 
 
+def seal() -> None:
+    """From now on nobody but root may read this process's memory or environment, and it leaves no core.
+
+    Forked processes inherit it, exec'd ones do not (prctl(2), PR_SET_DUMPABLE). What stays possible for the
+    process itself: /proc/self/fd and such. RLIMIT_CORE is left alone: the sandbox sets its own, and cannot
+    raise it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    prctl.set_dumpable(False)
+
+
+def forget(refs: Iterable[SecretRef], environ: MutableMapping[str, str] = os.environ) -> None:
+    """Take the variables among `refs` out of this process's environment, once they are read."""
+    for ref in refs:
+        if ref.env is not None:
+            environ.pop(ref.env, None)
+
+
 def read_secret(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
     """The secret, without the one newline that an editor leaves at its end.
 
     A relative file name is first looked for in $CREDENTIALS_DIRECTORY (systemd's LoadCredential=), by its
     last part; then where the configuration says.
 
+    The mode that counts is that of the file that was opened, so a link may point to it; whoever can replace
+    it, by its folder, could hand us another one, so the folder counts as well.
+
     Raises:
-        SecretError: missing, unreadable, readable by others, empty, or not text.
+        SecretError: missing, unreadable, readable or replaceable by others, empty, or not text.
     """
     if ref.env is not None:
         if ref.env not in environ:
@@ -45,6 +73,8 @@ def read_secret(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
             if ours and status.st_mode & 0o077:
                 mode = stat.S_IMODE(status.st_mode)
                 raise SecretError(f"{where} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+            if ours:
+                _check_owners(path, status, where)
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise SecretError(f"{where} does not exist; create it with mode 0600") from error
@@ -74,6 +104,17 @@ def _find(file: Path, name: str, credentials: str) -> tuple[Path, bool]:
         if candidate.is_file():
             return candidate, False
     return file, True
+
+
+def _check_owners(path: Path, status: os.stat_result, where: str) -> None:
+    """That only root or we could have put it there. Root may look at anybody's (`sudo warden check`)."""
+    user = os.geteuid()
+    if user not in (0, status.st_uid) and status.st_uid != 0:
+        raise SecretError(f"{where} belongs to user {status.st_uid}; run: chown {user} {path}")
+    folder = path.resolve().parent
+    about = folder.stat()
+    if about.st_mode & 0o022 and not about.st_mode & stat.S_ISVTX:
+        raise SecretError(f"{where}: others can replace it, by its folder; run: chmod go-w {folder}")
 
 
 def _checked(text: str, where: str) -> str:

@@ -86,6 +86,11 @@ class Server:
     put_timeout_s: float = 40.0
     file_hosts: tuple[str, ...] = ()
 
+    @property
+    def secrets(self) -> tuple[SecretRef, ...]:
+        """Where its secrets are."""
+        return (self.password, self.basic_auth[1]) if self.basic_auth else (self.password,)
+
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:

@@ -49,7 +49,7 @@ from supervisor.journal import DAY_S, FILE_NAME, Journal, JournalError, Mark, Re
 from supervisor.judging import Bench
 from supervisor.pacer import Poll
 from supervisor.schema import BUSY_S
-from supervisor.secrets import SecretError, read_secret
+from supervisor.secrets import SecretError, forget, read_secret
 from supervisor.settings import Config, PartialCredit, Queue, Server
 from supervisor.spawn import EXIT_CONFIG, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAILABLE, Main, Seat
 from xqueue.answer import Dialect
@@ -100,6 +100,7 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
     voice.say(Phase.START, 30.0)
     try:
         client = XQueueClient(access_of(server))
+        forget(server.secrets)
         bench = Bench(config, queue, seat.index, voice, plain)
     except (SecretError, Misconfigured, CourseError) as error:
         return _useless(voice, Cause.CONFIG, str(error), EXIT_CONFIG)

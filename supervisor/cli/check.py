@@ -152,9 +152,7 @@ def examine(path: Path, overrides: Sequence[str], *, graders: bool) -> Report:
 def secret_problems(config: Config) -> Iterator[Problem]:
     """Secrets that cannot be read by this user."""
     for server in config.servers.values():
-        for ref in (server.password, server.basic_auth[1] if server.basic_auth else None):
-            if ref is None:
-                continue
+        for ref in server.secrets:
             try:
                 read_secret(ref)
             except SecretError as error:

@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 import click
 
 from sandbox import cgroup
-from supervisor import journal, lock, log, notify, reload, worker
+from supervisor import journal, lock, log, notify, reload, secrets, worker
 from supervisor.arbiter import Arbiter
 from supervisor.cli import options
 from supervisor.config import ConfigError, load
@@ -61,6 +61,7 @@ def run(config: Path, overrides: tuple[str, ...]) -> None:
 def _serve(config: Config, load_again: Callable[[], Config]) -> int:
     state_dir = config.warden.state_dir
     try:
+        secrets.seal()  # the workers inherit it
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock.hold(state_dir):
             cgroup.delegate()

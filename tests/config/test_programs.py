@@ -47,7 +47,7 @@ def test_a_program_handler_needs_no_sandbox(write: Write, tmp_path: Path) -> Non
     assert queue.handlers == (ProgramSettings(("c",), tmp_path / "course"),)
     assert (config.sandboxes_of(queue), config.languages_of(queue)) == ([], ["c"])
     assert config.languages == built_in()
-    assert config.warnings == ()
+    assert [warning.path for warning in config.warnings] == ["servers.main.password_env"]
 
 
 def test_all_that_a_program_handler_may_say(write: Write) -> None:
