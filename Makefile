@@ -1,11 +1,12 @@
 # Two commands do all: `make demo` shows the whole path, `make test` proves it.
-.PHONY: help demo test test-vm lint check bench clean
+.PHONY: help demo test test-vm lint check bench chaos clean
 V := .venv/bin
 
 help:
 	@echo "make demo    set up, then grade the sample course end to end (ARGS=... is passed on)"
 	@echo "make test    set up, then ruff, mypy, import-linter and all tests"
 	@echo "make test-vm the sandbox in a virtual machine: unified cgroups, no user namespaces (as root)"
+	@echo "make chaos   thousands of submissions while everything is killed and every answer may be spoilt"
 	@echo "make check   the quick part of it: linters and the fast tests"
 	@echo "make bench   set up, then the table of docs/performance.md"
 	@echo "make clean   remove virtualenvs and caches"
@@ -33,6 +34,10 @@ check: lint
 bench:
 	@deploy/setup.sh bench
 	@$(V)/python -m bench $(ARGS)
+
+chaos:
+	@deploy/setup.sh test
+	@$(V)/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var
