@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -26,10 +27,13 @@ from sandbox.model import Limits
 from sandbox.program import Language
 from supervisor.overrides import dotted, override
 from supervisor.settings import (
+    ALERTS,
+    CHANNEL,
     CLASS,
     GRADELIB,
     LANGUAGE,
     LIMITS,
+    PING,
     PROGRAM,
     QUEUE,
     REQUIRED,
@@ -37,11 +41,15 @@ from supervisor.settings import (
     SERVER,
     STEP,
     WARDEN,
+    Alerts,
+    Channel,
     ClassSettings,
     Config,
+    Damping,
     GradelibSettings,
     HandlerSettings,
     LogStyle,
+    Ping,
     Problem,
     ProgramSettings,
     Queue,
@@ -77,6 +85,8 @@ Table = Mapping[str, Any]
 
 PASSES: Final = 4
 """A gradelib grading runs so many children, one after another, each with the handler's limits."""
+
+MOST_CHANNELS: Final = 32
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """A larger file is not a configuration."""
@@ -174,7 +184,7 @@ def hint(word: str, known: Iterable[str]) -> str:
     return "there is " + ", ".join(f'"{one}"' for one in sorted(known)) if known else "there is none"
 
 
-_SECRETS: Final = {"password": "password", "basic_auth_password": "basic_auth_password"}
+_SECRETS: Final = frozenset({"password", "basic_auth_password", "urls", "url"})
 
 
 class _Reader:
@@ -234,6 +244,7 @@ class _Reader:
             if key not in _TOP:
                 self.bad(f"unknown section; {hint(key, _TOP)}", key)
         warden = self.warden(tree.get("warden", {}))
+        alerts = self.alerts(tree.get("alerts", {}))
         server_tables = self.named(tree, "servers")
         sandbox_tables = self.named(tree, "sandboxes", needed=_needs_sandboxes(tree))
         queue_tables = self.named(tree, "queues")
@@ -274,7 +285,7 @@ class _Reader:
                 queues[name] = queue
             else:
                 refused[name] = tuple(dict.fromkeys(problems))
-        if warden is None or whole or (self.problems and not (lenient and queues)):
+        if warden is None or alerts is None or whole or (self.problems and not (lenient and queues)):
             raise ConfigError(tuple(dict.fromkeys(self.problems)))
         return Config(
             path=path,
@@ -286,6 +297,7 @@ class _Reader:
             refused=refused,
             warnings=tuple(self.warnings),
             languages=languages,
+            alerts=alerts,
         )
 
     def apart(self, read: Any) -> tuple[Any, list[Problem]]:
@@ -323,6 +335,59 @@ class _Reader:
         if found["metrics_file"] is None:
             found["metrics_file"] = found["state_dir"] / "metrics.prom"
         return Warden(**found)
+
+    def alerts(self, table: object) -> Alerts | None:
+        here = ("alerts",)
+        before = len(self.problems)
+        found = self.values(table, ALERTS, *here, besides=("channels", "ping"))
+        if not isinstance(table, dict):
+            return None
+        tables = table.get("channels", {})
+        channels = []
+        if not isinstance(tables, dict):
+            self.bad(f"must be a table of tables, is {toml_type(tables)}", *here, "channels")
+        else:
+            if len(tables) > MOST_CHANNELS:
+                self.bad(f"has more than {MOST_CHANNELS} channels; a file of URLs may hold many", *here)
+            channels = [self.channel(name, one) for name, one in tables.items()]
+        ping = self.ping(table["ping"]) if "ping" in table else None
+        if len(self.problems) > before:
+            return None
+        return Alerts(channels=tuple(one for one in channels if one), ping=ping, damping=Damping(**found))
+
+    def channel(self, name: str, table: object) -> Channel | None:
+        here = ("alerts", "channels", name)
+        before = len(self.problems)
+        found = self.values(table, CHANNEL, *here)
+        if not isinstance(table, dict):
+            return None
+        if not re.fullmatch(r"[\w.-]{1,40}", name, re.ASCII):
+            self.bad("is not a name; use at most 40 letters, digits, dots, hyphens and underscores", *here)
+        if sum(key in table for key in ("urls_file", "urls_env", "command")) != 1:
+            self.bad("needs exactly one of urls_file, urls_env and command", *here)
+        command = found.pop("command", None) or ()
+        if "command" in table and not command:
+            self.bad("is empty; name a program and its arguments", *here, "command")
+        if command and not Path(command[0]).is_absolute():
+            self.bad("must begin with an absolute path; there is no search", *here, "command")
+        urls = self.secret(table, found, "urls", *here)
+        if len(self.problems) > before:
+            return None
+        del found["urls_file"], found["urls_env"]
+        return Channel(name=name, urls=urls, command=command, **found)
+
+    def ping(self, table: object) -> Ping | None:
+        here = ("alerts", "ping")
+        before = len(self.problems)
+        found = self.values(table, PING, *here)
+        if not isinstance(table, dict):
+            return None
+        url = self.secret(table, found, "url", *here)
+        if url is None and len(self.problems) == before:
+            self.bad("is missing; name a file with the URL by url_file, or use url_env", *here, "url")
+        if len(self.problems) > before or url is None:
+            return None
+        return Ping(url=url, every_s=found["every_s"])
 
     def server(self, name: str, table: object) -> Server | None:
         here = ("servers", name)
@@ -582,7 +647,7 @@ class _Reader:
         return ProgramSettings(**found)
 
 
-_TOP: Final = ("warden", "servers", "sandboxes", "languages", "queues")
+_TOP: Final = ("warden", "alerts", "servers", "sandboxes", "languages", "queues")
 _KINDS: Final = ("gradelib", "class", "program")
 MOST_JAILS: Final = 16
 """Numbers (user ids, control groups) that a slot has for jails; one is for the validators of programs."""

@@ -433,7 +433,12 @@ def span(seconds: float) -> str:
 def _since(at: float | None, now: float) -> str:
     if at is None:
         return "since unknown"
-    return f"since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(at))} ({span(now - at)})"
+    return f"since {stamp(at)} ({span(now - at)})"
+
+
+def stamp(at: float) -> str:
+    """2027-01-15 08:00:00Z."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
 
 
 def _sentence(findings: list[Finding], now: float) -> str:

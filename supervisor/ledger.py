@@ -24,7 +24,7 @@ from supervisor.events import (
 )
 from supervisor.histogram import Tally
 from supervisor.pacer import Poll
-from supervisor.status import Alert, QueueStatus, ServerStatus, SlotState, SlotStatus
+from supervisor.status import Alarm, Alert, ChannelStatus, QueueStatus, ServerStatus, SlotState, SlotStatus
 
 MAX_ALERTS: Final = 50
 TIMES: Final = ("wait", "grading", "delivery", "total")
@@ -145,6 +145,8 @@ class Ledger:
         self.queues: dict[str, QueueLedger] = {}
         self.servers: dict[str, ServerLedger] = {}
         self.isolation: dict[str, tuple[str, ...]] = {}
+        self.alarms: tuple[Alarm, ...] = ()  # as supervisor.alerts judged the last document
+        self.channels: dict[str, ChannelStatus] = {}
         self._alerts: dict[tuple[Cause, str, str], Alert] = {}
 
     def alert(self, cause: Cause, text: str, queue: str, now: float, grader: str = "") -> None:

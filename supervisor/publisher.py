@@ -121,4 +121,6 @@ class Publisher:
             totals=status.total(queues),
             alerts=self._ledger.alerts(),
             reload=self.reload,
+            alarms=self._ledger.alarms,
+            channels=dict(self._ledger.channels),
         )

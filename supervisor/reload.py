@@ -26,7 +26,18 @@ HELD: Final = frozenset({"state_dir", "status_file", "metrics_file", "log"})
 _ARBITERS: Final = ("workers", "cpus", "poll_floor_s", "poll_ceiling_s")
 """Settings of a queue that its workers do not read."""
 _COMPARED: Final = frozenset(
-    {"path", "digest", "warden", "servers", "sandboxes", "queues", "refused", "warnings", "languages"}
+    {
+        "path",
+        "digest",
+        "warden",
+        "alerts",
+        "servers",
+        "sandboxes",
+        "queues",
+        "refused",
+        "warnings",
+        "languages",
+    }
 )
 
 Stamps = Mapping[Path, tuple[Stamp, ...]]
@@ -77,6 +88,7 @@ def difference(old: Config, new: Config, before: Stamps, after: Stamps) -> Diffe
     settings = [one.name for one in fields(old.warden) if _differ(old.warden, new.warden, one.name)]
     everybody = tuple(f"warden.{name}" for name in settings if name in WORKERS)
     adopted = [f"warden.{name}" for name in settings if name in ADOPTED]
+    adopted += ["alerts"] if old.alerts != new.alerts else []
     renewed: dict[str, tuple[str, ...]] = {}
     for name, queue in new.queues.items():
         if name not in old.queues:

@@ -1,9 +1,10 @@
 """Secrets, read when they are needed and by whoever needs them, never kept in the configuration.
 
-Runs in: worker, tools; `seal` in the supervisor, which itself reads none. A secret lives in a worker's memory
-and nowhere else: what a worker starts is exec'd with an environment of its own, and a sealed process leaves
-no core and shows its memory and environment to root only. A variable (`password_env`) cannot be taken back
-from the supervisor's environment, as new workers need it; that is why a file is advised.
+Runs in: worker, sender, tools; `seal` in the supervisor, which itself reads none. A secret lives in a
+worker's memory and nowhere else: what a worker starts is exec'd with an environment of its own, and a
+sealed process leaves no core and shows its memory and environment to root only. A variable (`password_env`)
+cannot be taken back from the supervisor's environment, as new workers need it; that is why a file is
+advised.
 """
 
 from __future__ import annotations
@@ -55,12 +56,32 @@ def read_secret(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
     it, by its folder, could hand us another one, so the folder counts as well.
 
     Raises:
-        SecretError: missing, unreadable, readable or replaceable by others, empty, or not text.
+        SecretError: missing, unreadable, readable or replaceable by others, empty, not text, or of several
+            lines.
     """
+    text, where = _read(ref, environ)
+    if "\n" in text:
+        raise SecretError(f"{where} has more than one line; leave the secret alone in it")
+    return text
+
+
+def read_secret_lines(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """As `read_secret`, for a secret of several lines: they are stripped, and empty ones left out.
+
+    Raises:
+        SecretError: as `read_secret`.
+    """
+    text, _ = _read(ref, environ)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _read(ref: SecretRef, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The text, and where it came from, for messages."""
     if ref.env is not None:
         if ref.env not in environ:
             raise SecretError(f"{ref.setting}: ${ref.env} is not set; set it for the service")
-        return _checked(environ[ref.env], f"{ref.setting}: ${ref.env}")
+        where = f"{ref.setting}: ${ref.env}"
+        return _checked(environ[ref.env], where), where
     assert ref.file is not None  # noqa: S101 (one of the two, by construction)
     path, ours = _find(ref.file, ref.name, environ.get("CREDENTIALS_DIRECTORY", ""))
     where = f"{ref.setting}: {path}"
@@ -86,7 +107,7 @@ def read_secret(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> str:
     if len(raw) > MAX_BYTES:
         raise SecretError(f"{where} is larger than {MAX_BYTES} bytes; name the file with the secret")
     try:
-        return _checked(raw.decode("utf-8"), where)
+        return _checked(raw.decode("utf-8"), where), where
     except UnicodeDecodeError:
         raise SecretError(
             f"{where} is not UTF-8 text; write the secret as text"
@@ -122,8 +143,8 @@ def _checked(text: str, where: str) -> str:
         text = text[:-1].removesuffix("\r")
     if not text:
         raise SecretError(f"{where} is empty; write the secret into it")
-    if "\n" in text or "\0" in text:
-        raise SecretError(f"{where} has more than one line; leave the secret alone in it")
+    if "\0" in text:
+        raise SecretError(f"{where} is not text; write the secret as text")
     return text
 
 

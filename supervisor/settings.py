@@ -43,6 +43,21 @@ class PartialCredit(StrEnum):
     NONE = "none"  # 1 for a correct submission, else 0
 
 
+class Audience(StrEnum):
+    """Who hears of trouble."""
+
+    TEAM = "team"  # runs the grading: courses, graders, results
+    ADMIN = "admin"  # runs the machines: hosts, networks, accounts
+    CONTACTS = "contacts"  # the `contact` of the course whose grader it is
+
+
+class Severity(StrEnum):
+    """How bad an alarm is."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"  # grading has stopped, or will
+
+
 @dataclass(frozen=True, slots=True)
 class SecretRef:
     """Where a secret is, never the secret. Exactly one of `file` and `env` is set.
@@ -68,6 +83,48 @@ class Warden:
     drain_s: float = 30.0
     journal_keep_days: int = 14
     translations: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way for alerts to people. Exactly one of `urls` (apprise URLs, one a line) and `command` is set."""
+
+    name: str
+    audience: tuple[Audience, ...]
+    severity: Severity = Severity.WARNING
+    urls: SecretRef | None = None
+    command: tuple[str, ...] = ()
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The dead-man ping."""
+
+    url: SecretRef
+    every_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Damping:
+    """When trouble is told, told again, and told in digests."""
+
+    hold_s: float = 20.0
+    repeat_s: tuple[float, ...] = (3600.0, 14_400.0, 86_400.0)
+    flaps: int = 3
+    flap_window_s: float = 1800.0
+    digest_s: float = 60.0
+    digest_long_s: float = 3600.0
+    digests: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Who is told of trouble, how, and when."""
+
+    channels: tuple[Channel, ...] = ()
+    ping: Ping | None = None
+    damping: Damping = Damping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +266,7 @@ class Config:
     refused: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
     languages: Mapping[str, Language] = field(default_factory=dict)
+    alerts: Alerts = Alerts()
 
     def sandboxes_of(self, queue: Queue) -> list[str]:
         """Names of the sandboxes that the queue's handlers use, in their order."""
@@ -443,6 +501,34 @@ def _url(value: object, base: Path) -> str:
     return url.rstrip("/")
 
 
+def _seconds(value: object, base: Path) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise Wrong(f"must be an array, is {toml_type(value)}; write for example [3600, 86400]")
+    if len(value) > 20:
+        raise Wrong("has more than 20 items; the last one repeats, so leave the rest out")
+    found = []
+    for index, one in enumerate(value):
+        try:
+            seconds = number(10, 2_592_000).parse(one, base)
+        except Wrong as wrong:
+            raise Wrong(f"item {index} {wrong}") from wrong
+        assert isinstance(seconds, float)  # noqa: S101 - what `number` makes
+        found.append(seconds)
+    return tuple(found)
+
+
+def _audience(value: object, base: Path) -> tuple[Audience, ...]:
+    names = each(_words, "").parse(value, base)
+    assert isinstance(names, tuple)  # noqa: S101 - what `each` makes
+    known = [member.value for member in Audience]
+    for name in names:
+        if name not in known:
+            raise Wrong(f'holds "{name}", which is not known; give some of {", ".join(known)}')
+    if not names:
+        raise Wrong('is empty; write for example ["team", "admin"]')
+    return tuple(dict.fromkeys(Audience(name) for name in names))
+
+
 def _interpreter(value: object, base: Path) -> str:
     name = _words(value)
     if name == "auto":
@@ -587,6 +673,79 @@ WARDEN: Final = (
         None,
         "A folder of own words to learners: files `LOCALE.toml`, each over ours; see course-authors.md.",
     ),
+)
+
+ALERTS: Final = (
+    Setting("hold_s", number(0, 3600), 20, "Trouble has to last for so long before it is told, or be gone."),
+    Setting(
+        "repeat_s",
+        Kind("array of numbers, 10 to 2592000", _seconds),
+        [3600, 14400, 86400],
+        "What goes on is told again after so many seconds; the last one repeats. [] for never.",
+    ),
+    Setting(
+        "flaps",
+        integer(2, 1000),
+        3,
+        "Trouble that opens so often within `flap_window_s` comes and goes: it is told once and is over when "
+        "it stays away for a third of the window.",
+    ),
+    Setting("flap_window_s", number(1, 86_400), 1800, "See `flaps`."),
+    Setting(
+        "digest_s",
+        number(0, 3600),
+        60,
+        "Dead letters after the first are told in one digest in so many seconds.",
+    ),
+    Setting(
+        "digest_long_s",
+        number(1, 86_400),
+        3600,
+        "And after five digests in one in so many seconds, until it is quiet for so long.",
+    ),
+)
+
+CHANNEL: Final = (
+    Setting(
+        "audience",
+        Kind('array of "team", "admin" and "contacts"', _audience),
+        REQUIRED,
+        "Whom it reaches: who runs the grading, who runs the machines, the courses' `contact`s.",
+    ),
+    Setting("severity", choice(Severity), "warning", "The least severe alarm that it is used for."),
+    Setting(
+        "urls_file",
+        PATH,
+        None,
+        "A file with apprise URLs, one a line (they hold secrets), readable by its owner only. For contacts "
+        "`{contact}` in it is replaced by the contact.",
+    ),
+    Setting(
+        "urls_env",
+        Kind("name of a variable", _env),
+        None,
+        "An environment variable with the same. Give exactly one of `urls_file`, `urls_env` and `command`.",
+    ),
+    Setting(
+        "command",
+        Kind("array of strings", lambda value, base: each(_words, "").parse(value, base)),
+        None,
+        "A program and its arguments, started for each alert without a shell; the alert is JSON on its "
+        "standard input.",
+    ),
+    Setting("timeout_s", number(0.1, 600), 30, "A delivery that takes longer is ended and tried again."),
+)
+
+PING: Final = (
+    Setting(
+        "url_file",
+        PATH,
+        None,
+        "A file with the URL of a dead man's switch (healthchecks.io or one like it): it is called while the "
+        "service makes progress, and raises the alarm when the calls stay away.",
+    ),
+    Setting("url_env", Kind("name of a variable", _env), None, "An environment variable with the same."),
+    Setting("every_s", number(1, 86_400), 60, "Seconds between calls."),
 )
 
 SERVER: Final = (
@@ -865,6 +1024,9 @@ STEP: Final = (
 
 SECTIONS: Final[tuple[tuple[str, str, tuple[Setting, ...]], ...]] = (
     ("[warden]", "The service itself.", WARDEN),
+    ("[alerts]", "When people are told of trouble; see alerts.md.", ALERTS),
+    ("[alerts.channels.NAME]", "A way to people. NAME is yours.", CHANNEL),
+    ("[alerts.ping]", "The dead man's switch.", PING),
     ("[servers.NAME]", "Where submissions come from. NAME is yours.", SERVER),
     ("[sandboxes.NAME]", "An interpreter, kept warm. NAME is yours.", SANDBOX),
     ("[sandboxes.NAME.limits]", "What one run may use. There is no value for unlimited.", LIMITS),

@@ -146,6 +146,30 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     grader: str = ""  # whose it is, if it is about one
 
 
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """Trouble that lasts, as people are told of it. `unit` has it: "queue demo", "server main", "service"."""
+
+    unit: str
+    cause: Cause
+    severity: str  # warning or critical: the worst so far
+    text: str
+    since: float | None = None  # of the trouble
+    opened_at: float
+    told_at: float  # the last time
+    told: int = 1  # how often
+    to: tuple[str, ...] = ()  # audiences, and contacts of courses
+    flapping: bool = False  # it comes and goes, so it is told once
+
+
+class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A way for alerts to people, or the dead-man ping."""
+
+    last_ok_at: float | None = None
+    failing_since: float | None = None  # None: the last delivery went well, or there was none
+    message: str = ""
+    waiting: int = 0  # alerts that it has not delivered yet
+
+
 class Reload(msgspec.Struct, frozen=True, kw_only=True):
     """The last reload of the configuration. `message`: what it changed, or why the old one is kept."""
 
@@ -173,6 +197,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals = Totals()
     alerts: tuple[Alert, ...] = ()
     reload: Reload | None = None
+    alarms: tuple[Alarm, ...] = ()
+    channels: dict[str, ChannelStatus] = {}
     buckets_s: tuple[float, ...] = BUCKETS_S  # of every Histogram: upper bounds, the last count is beyond
 
     def __post_init__(self) -> None:

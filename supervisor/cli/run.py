@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ import click
 
 from sandbox import cgroup
 from supervisor import journal, lock, log, notify, reload, secrets, worker
+from supervisor.alerts.audiences import contacts_of
+from supervisor.alerts.desk import Desk
 from supervisor.arbiter import Arbiter
 from supervisor.cli import options
 from supervisor.config import ConfigError, load
@@ -69,15 +72,26 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 state_dir / journal.FILE_NAME, config.warden.journal_keep_days, time.time()
             )
             _tell_orphans(config, found)
+            desk = Desk(
+                config.alerts,
+                contacts_of(config),
+                state_dir,
+                dice=random.random,
+                log_style=config.warden.log,
+                config_path=str(config.path),
+            )
             arbiter = Arbiter(
                 plan_of(config, found),
                 worker.main_of(config),
                 notifier=notify.from_environment(),
                 on_ready=lambda: _say_ready(config),
-                observers=[MetricsFile(config.warden.metrics_file)],
-                reloader=Reloading(config, load_again),
+                observers=[MetricsFile(config.warden.metrics_file), desk],
+                reloader=Reloading(config, load_again, desk),
             )
-            return arbiter.run()
+            try:
+                return arbiter.run()
+            finally:
+                desk.close()
     except lock.AlreadyRunning as error:
         _refuse(str(error), EXIT_RUNNING)
     except (OSError, JournalError) as error:
@@ -87,9 +101,10 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
 class Reloading:
     """Reads the configuration again when it is called, and compares it with the one in force."""
 
-    def __init__(self, config: Config, load_again: Callable[[], Config]) -> None:
+    def __init__(self, config: Config, load_again: Callable[[], Config], desk: Desk) -> None:
         self._config = config
         self._load = load_again
+        self._desk = desk
         self._stamps = reload.stamps(config)
 
     def __call__(self) -> Change:
@@ -109,6 +124,7 @@ class Reloading:
         config, stamps = reload.effective(self._config, loaded), reload.stamps(loaded)
         found = reload.difference(self._config, loaded, self._stamps, stamps)
         self._config, self._stamps = config, stamps
+        self._desk.adopt(config.alerts, contacts_of(config))
         return Change(plan_of(config, {}), worker.main_of(config), found.renewed, str(found))
 
 

@@ -13,7 +13,18 @@ from supervisor.cli.health import SECONDS
 from supervisor.health import Thresholds
 from supervisor.histogram import Histogram
 from supervisor.settings import SECTIONS, reference
-from supervisor.status import SCHEMA, Alert, QueueStatus, Reload, ServerStatus, SlotStatus, Status, Totals
+from supervisor.status import (
+    SCHEMA,
+    Alarm,
+    Alert,
+    ChannelStatus,
+    QueueStatus,
+    Reload,
+    ServerStatus,
+    SlotStatus,
+    Status,
+    Totals,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -40,7 +51,8 @@ def fields_of(page: str, heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "struct", [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert, Reload, Histogram]
+    "struct",
+    [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert, Reload, Alarm, ChannelStatus, Histogram],
 )
 def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
     page = PAGE.with_name("status.md").read_text(encoding="utf-8")
