@@ -4,15 +4,21 @@ Runs in: worker. What an answer of the server means for a row is decided in `dec
 
 A reply that may have been accepted (a timeout, a 500) is sent again under the same key: a legacy XQueue takes
 it twice without harm. The LMS's own server answers 500 for ever to what it has accepted; after enough of
-those the row is closed as delivered. Should it not have been, the server hands the submission out again, and
-the journal opens the row again.
+those the row is closed as delivered. Should it not have been, the server hands the submission out again,
+and the journal opens the row again.
+
+A submission that comes again under the same key was not accepted for certain: only the LMS's own server does
+that, after five minutes and then at every poll, so that nobody else's comes out of the queue. If the reply
+fails once more, the LMS cannot take it (its course or problem is gone, say); then it is set aside, so that
+the queue goes on. It is tried again when it comes under its new key, and given up when the server gives the
+submission up (decision 22).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, assert_never
 
 from graders.model import Cause
@@ -26,6 +32,8 @@ log = logging.getLogger(__name__)
 
 ROW_BACKOFF: Final = Backoff(first_s=1.0, ceiling_s=120.0, factor=3.0)
 SERVER_BACKOFF: Final = Backoff(first_s=1.0, ceiling_s=30.0)
+ASIDE_S: Final = 600.0
+"""How long a reply that was set aside waits for its submission to come again; it comes within minutes."""
 UNCERTAIN_TRIES: Final = 6
 """So many uncertain answers in a row (some two minutes of them), and the reply counts as delivered."""
 NEWER_S: Final = 5.0
@@ -37,6 +45,10 @@ class Puts(Protocol):
 
     def put_result(self, header: str, body: str) -> None:
         """As xqueue.client.XQueueClient.put_result."""
+        ...
+
+    def set_aside(self, header: str) -> None:
+        """As xqueue.client.XQueueClient.set_aside."""
         ...
 
 
@@ -64,7 +76,14 @@ class Later:
     uncertain: bool = False
 
 
-Decision = Done | Refused | Later
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """The server fails at this row's reply for good, as it seems, and lets nothing else out of its queue."""
+
+    reason: str
+
+
+Decision = Done | Refused | Later | Aside
 
 
 def decide(row: Row, error: QueueError | None) -> Decision:
@@ -76,6 +95,8 @@ def decide(row: Row, error: QueueError | None) -> Decision:
         return Refused(reason)
     cause = Cause(error.cause)
     if isinstance(error, ReplyUncertain):
+        if row.stale and error.status is not None and error.status >= 500:
+            return Aside(reason)
         if row.tries + 1 >= UNCERTAIN_TRIES:
             return Done(f"probably accepted: {reason}")
         return Later(cause, reason, all_rows=False, uncertain=True)
@@ -164,8 +185,28 @@ class Outbox:
                 message = short(f"a reply cannot be delivered: {reason}")
                 self._voice.trouble(Trouble(cause, message, server=all_rows))
                 log.warning("reply not delivered", extra={**fields, "cause": cause.value, "why": reason})
+            case Aside(reason):
+                self._set_aside(row, reason)
             case _:
                 assert_never(decision)
+
+    def _set_aside(self, row: Row, reason: str) -> None:
+        fields = {"submission": row.submission_id}
+        try:
+            self._client.set_aside(row.header)
+        except QueueError as error:
+            # It may have been accepted after all, while it was handed out again: then everything gets a 500.
+            self._settle(row, decide(replace(row, stale=0), error), self._wall())
+            return
+        now = self._wall()
+        if self._journal.set_aside(row.id, row.header, reason, now, now + ASIDE_S):
+            why = f"the LMS failed at taking its result until it gave the submission up: {reason}"
+            self._voice.happened(Dead(Cause.QUEUE_ERROR, short(f"{row.submission_id}: {why}")))
+            log.error("reply given up", extra={**fields, "cause": "QUEUE_ERROR", "why": why})
+            return
+        message = f"the LMS fails at taking the result of {row.submission_id}, it was set aside: {reason}"
+        self._voice.trouble(Trouble(Cause.QUEUE_ERROR, short(message)))
+        log.warning("reply set aside", extra={**fields, "cause": "QUEUE_ERROR", "why": reason})
 
     def _well(self) -> None:
         self._failures = 0

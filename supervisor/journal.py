@@ -40,6 +40,12 @@ FILE_NAME: Final = "journal.sqlite3"
 DAY_S: Final = 86_400.0
 
 
+STALE_S: Final = 5.0
+STALE_CEILING_S: Final = 300.0
+MOST_ASIDES: Final = 5
+"""At its fifth failure edx-submissions gives a submission up."""
+
+
 class State(StrEnum):
     """See the module's docstring."""
 
@@ -83,6 +89,7 @@ class Row:
     refusals: int
     uncertain: bool
     body: str
+    stale: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +122,14 @@ class Backlog:
 _COLUMNS: Final = (
     "id, submission_id, state, header, payload, response, student_key, random_seed, files, files_here,"
     " problem, submitted_at, pulled_at, handed_at, started_at, graded_at, attempts, tries, refusals,"
-    " uncertain, coalesce(body, '')"
+    " uncertain, coalesce(body, ''), stale"
 )
 
 
 def _row(values: tuple[object, ...]) -> Row:
     (row_id, submission_id, state, header, payload, response, student_key, seed, files, here, *rest) = values
     problem, submitted_at, pulled_at, handed_at, started_at, graded_at, *rest = rest
-    attempts, tries, refusals, uncertain, body = rest
+    attempts, tries, refusals, uncertain, body, stale = rest
     assert isinstance(row_id, int)  # noqa: S101 (STRICT tables)
     return Row(
         id=row_id,
@@ -146,6 +153,7 @@ def _row(values: tuple[object, ...]) -> Row:
         refusals=int(str(refusals)),
         uncertain=bool(uncertain),
         body=str(body),
+        stale=int(str(stale)),
     )
 
 
@@ -208,44 +216,48 @@ class Journal:
 
     # -- in ----------------------------------------------------------------------------------------------
 
-    def receive(self, pulled: Submission, now: float, again_s: float) -> tuple[Receipt, Row]:
-        """Enter a submission that was just pulled, or recognise it.
-
-        `again_s` is how long to wait before a stored result is sent once more under a header that has not
-        changed, times the number of hand-outs: a server that cannot take a result hands it out at every poll.
-        """
+    def receive(self, pulled: Submission, now: float) -> tuple[Receipt, Row]:
+        """Enter a submission that was just pulled, or recognise it."""
         key = (*self._of, _utf8(pulled.submission_id), pulled.body_digest)
         header = _utf8(pulled.header)
         with writing(self._db):
             found = self._db.execute(
-                "SELECT id, state, owner, header, handouts, next_try_at FROM submission"
+                "SELECT id, state, owner, header, next_try_at, stale FROM submission"
                 " WHERE server = ? AND queue = ? AND submission_id = ? AND body_digest = ?",
                 key,
             ).fetchone()
             if found is None:
                 row_id = self._insert(pulled, key, header, now)
                 return Receipt.NEW, self._get(row_id)
-            row_id, state, owner, old_header, handouts, next_try_at = found
+            row_id, state, owner, old_header, next_try_at, stale = found
             newer = header != old_header
             if state == State.RECEIVED:
                 mine = owner is None
                 self._db.execute(
                     "UPDATE submission SET header = ?, handed_at = CASE WHEN ? THEN ? ELSE handed_at END,"
-                    " handouts = handouts + 1, owner = coalesce(owner, ?) WHERE id = ?",
-                    (header, newer, now, self._owner, row_id),
+                    " handouts = handouts + 1, stale = CASE WHEN ? THEN 0 ELSE stale + 1 END,"
+                    " owner = coalesce(owner, ?) WHERE id = ?",
+                    (header, newer, now, newer, self._owner, row_id),
                 )
                 return (Receipt.MINE if mine else Receipt.IN_HAND), self._get(row_id)
-            # Graded before. A new key is sent at once; under the old one the server has not taken it, or has
-            # and rolled it back: the more often, the later.
-            at = now if newer else max(next_try_at, now + again_s * (handouts - 1))
+            # Graded before. A new key is sent at once. Under the old one the server has not taken it, or has
+            # and rolled it back, and hands it out at every poll: that must not put a fixed try off, and
+            # what it took and forgot is sent less and less often.
+            if newer:
+                at = now
+            elif state == State.GRADED:
+                at = next_try_at
+            else:
+                at = now + min(STALE_S * stale, STALE_CEILING_S)
             self._db.execute(
                 "UPDATE submission SET header = ?, handed_at = CASE WHEN ? THEN ? ELSE handed_at END,"
                 " handouts = handouts + 1, state = 'GRADED', closed_at = NULL,"
                 " delivered_at = NULL, confirmed_at = NULL, next_try_at = ?, refusals = 0, uncertain = 0,"
                 " tries = CASE WHEN ? THEN 0 ELSE tries END,"
+                " stale = CASE WHEN ? THEN 0 ELSE stale + 1 END,"
                 " owner = CASE WHEN state = 'GRADED' AND next_try_at <= ? THEN owner ELSE ? END"
                 " WHERE id = ?",  # one that is due is perhaps being sent right now: its owner goes on
-                (header, newer, now, at, newer, now, self._owner, row_id),
+                (header, newer, now, at, newer, newer, now, self._owner, row_id),
             )
             return Receipt.STORED, self._get(row_id)
 
@@ -420,6 +432,27 @@ class Journal:
                 "UPDATE submission SET state = 'DEAD', closed_at = ?, owner = NULL, reason = ?, dead_at = ?,"
                 " dead_cause = ? WHERE id = ?",
                 (now, _utf8(reason), now, Cause.REPLY_REFUSED, row_id),
+            )
+            return True
+
+    def set_aside(self, row_id: int, header: str, reason: str, now: float, until: float) -> bool:
+        """The server was made to hand the row out again behind the others, under a new header.
+
+        Until then its reply waits, `until` at the longest. True: that was the last time that the server lets
+        itself be asked; the row is DEAD.
+        """
+        with writing(self._db):
+            found = self._db.execute(
+                "UPDATE submission SET asides = asides + 1, next_try_at = ?, tries = tries + 1, reason = ?"
+                " WHERE id = ? AND header = ? RETURNING asides",
+                (until, _utf8(reason), row_id, header),
+            ).fetchone()
+            if found is None or found[0] < MOST_ASIDES:
+                return False
+            self._db.execute(
+                "UPDATE submission SET state = 'DEAD', closed_at = ?, owner = NULL, dead_at = ?,"
+                " dead_cause = ? WHERE id = ?",
+                (now, now, Cause.QUEUE_ERROR, row_id),
             )
             return True
 

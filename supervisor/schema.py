@@ -24,6 +24,7 @@ What the columns of `submission` say (times are unix seconds):
     closed_at         when it was settled, this way or another
     attempts          those that count, the one in hand included; `interruptions`: those that do not
     handouts, tries, refusals, uncertain, next_try_at   how often, and when again
+    stale             hand-outs under the same `header` after the first; `asides`: see Journal.set_aside
     body, verdict, blame, cause, grader, reason          the reply, what it says, and why
     grader_digest     of the grader's files ("": not known)
     layers            the isolation in force, a JSON array
@@ -111,7 +112,12 @@ CREATE INDEX submission_series ON submission (server, queue, series) WHERE close
 CREATE INDEX submission_dead ON submission (dead_at) WHERE dead_at IS NOT NULL;
 """
 
-STEPS: Final = (_FIRST, _SECOND)
+_THIRD: Final = """
+ALTER TABLE submission ADD COLUMN stale INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE submission ADD COLUMN asides INTEGER NOT NULL DEFAULT 0;
+"""
+
+STEPS: Final = (_FIRST, _SECOND, _THIRD)
 """The n-th brings a file from version n to n + 1."""
 VERSION: Final = len(STEPS)
 

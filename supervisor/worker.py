@@ -291,7 +291,7 @@ class Worker:
     def _receive(self, pulled: Submission) -> tuple[Row | None, Poll]:
         """Into the journal: (the row if it is ours to grade, how the poll counts)."""
         self._stirred = True
-        receipt, row = self._journal.receive(pulled, self._wall(), self._queue.processing_delay_s / 4)
+        receipt, row = self._journal.receive(pulled, self._wall())
         self._voice.happened(Received(again=receipt is not Receipt.NEW))
         match receipt:
             case Receipt.NEW:

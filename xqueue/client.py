@@ -184,9 +184,24 @@ class XQueueClient:
             raise ReplyUncertain(
                 f"{self._where} answered a result with {answer.status} {self._session.said(answer)}:"
                 " it may have been accepted (the LMS says so to what it has already), or rolled back;"
-                " send it again later"
+                " send it again later",
+                answer.status,
             )
         raise self._session.general(answer)
+
+    def set_aside(self, header: str) -> None:
+        """Have the LMS's own server hand out a submission again under a new key, after all that wait now.
+
+        It is sent a score that it cannot use, which it answers with yes, stores nowhere and does not tell the
+        LMS. The fifth time it gives the submission up. For one whose reply it cannot take: it would hand it
+        out at every poll, and nothing else.
+
+        Raises:
+            QueueError: it was not set aside; a legacy XQueue never is asked.
+        """
+        if self.dialect is not Dialect.LMS:
+            raise ServerError(f"{self._where} is not known to be {Dialect.LMS.value}; only that sets aside")
+        self.put_result(header, protocol.UNUSABLE_REPLY)
 
     def submit(
         self,

@@ -103,6 +103,14 @@ class ReplyUncertain(QueueError):
     answers 500 for ever after, and the submission is never handed out again.
     """
 
+    def __init__(self, what: str, status: int | None = None) -> None:
+        """`status`: what it answered, None if there is no answer."""
+        super().__init__(what)
+        self.status = status
+
+    def anew(self) -> Self:
+        return type(self)(self.what, self.status)
+
 
 class FileRefused(QueueError):
     """A submitted file lies where the configuration does not let us fetch from."""

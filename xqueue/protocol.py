@@ -51,6 +51,9 @@ MAX_RESPONSE_CHARS = 4 * 1024 * 1024
 MAX_REPLY_BYTES = 2_000_000
 """Largest reply, header and body, urlencoded: both servers cut off at 2.5 MiB (2,621,440) of form as sent."""
 
+UNUSABLE_REPLY = '{"correct": false, "score": null, "msg": "<p>not a result</p>"}'
+"""An xqueue_body that edx-submissions takes without storing it; see XQueueClient.set_aside."""
+
 MAX_SCORE = 1_000_000
 """Largest score: points of a problem, and a 32-bit column on the LMS's side."""
 

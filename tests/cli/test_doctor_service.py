@@ -172,7 +172,7 @@ def test_a_damaged_journal_is_bad_and_a_sound_one_knows_queues(installation: Ins
     path = installation.state / FILE_NAME
     journal = Journal(path, "main", "one", "one.0#1")
     for number in range(300):
-        journal.receive(replace(PULLED, submission_id=str(number)), time.time(), 15)
+        journal.receive(replace(PULLED, submission_id=str(number)), time.time())
     journal.close()
     _, document = installation.doctor("http://127.0.0.1:9", "--offline")
     one = finding(document, "journal/health")

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from graders.model import Blame, Cause, Verdict
-from supervisor.delivery import NEWER_S, UNCERTAIN_TRIES, Done, Later, Outbox, Refused, decide
+from supervisor.delivery import NEWER_S, UNCERTAIN_TRIES, Aside, Done, Later, Outbox, Refused, decide
 from supervisor.events import Dead, Delivered, Trouble, Well, next_word, pair
 from supervisor.heartbeat import Voice
-from supervisor.journal import FILE_NAME, Journal, Mark, Row, State
+from supervisor.journal import FILE_NAME, MOST_ASIDES, Journal, Mark, Row, State
 from tests.supervisor.test_journal import LATER, NOW, PULLED
 from xqueue import errors
 
 REFUSED = errors.ReplyRefused("wrong key")
-UNCERTAIN = errors.ReplyUncertain("answered 500")
+UNCERTAIN = errors.ReplyUncertain("answered 500", 500)
 
 
 def row(**changes: object) -> Row:
@@ -85,11 +85,17 @@ class Server:
     def __init__(self, *answers: errors.QueueError) -> None:
         self.answers = list(answers)
         self.taken: list[tuple[str, str]] = []
+        self.aside: list[str] = []
 
     def put_result(self, header: str, body: str) -> None:
         if self.answers:
             raise self.answers.pop(0)
         self.taken.append((header, body))
+
+    def set_aside(self, header: str) -> None:
+        if self.answers:
+            raise self.answers.pop(0)
+        self.aside.append(header)
 
 
 class Post:
@@ -103,7 +109,7 @@ class Post:
         self.voice = Voice(mouth, time.monotonic)
         clock = lambda: self.now  # noqa: E731
         self.outbox = Outbox(self.journal, self.server, self.voice, 9.0, clock, clock, lambda: 0.0)
-        _, received = self.journal.receive(PULLED, NOW, 15)
+        _, received = self.journal.receive(PULLED, NOW)
         self.id = received.id
         self.journal.record(self.id, "reply", Mark(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER), NOW)
 
@@ -156,7 +162,7 @@ def test_an_unreachable_server_is_not_hammered_and_the_reply_not_lost(post: Post
 def test_a_refused_reply_waits_for_a_newer_key(post: Post) -> None:
     post.flush(REFUSED)
     assert post.state is State.GRADED
-    post.journal.receive(LATER, post.now, 15)
+    post.journal.receive(LATER, post.now)
     assert post.flush()
     assert post.state is State.DELIVERED
     assert post.server.taken == [(LATER.header, "reply")]
@@ -183,11 +189,43 @@ def test_a_reply_that_may_have_been_accepted_ends_in_the_end(post: Post) -> None
     assert post.state is State.DELIVERED
 
 
+def test_a_reply_that_fails_after_the_same_key_came_again_is_set_aside_for_the_others(post: Post) -> None:
+    for number in range(1, MOST_ASIDES + 1):
+        key = replace(PULLED, header=f"key {number}")
+        post.journal.receive(key, post.now)
+        assert post.flush(UNCERTAIN), "a first failure says nothing yet"
+        assert post.server.aside == [f"key {one}" for one in range(1, number)]
+        post.journal.receive(key, post.now)
+        post.now += 10
+        assert post.flush(UNCERTAIN)
+        assert not post.flush(), "it waits for its next key"
+    assert post.server.aside == [f"key {one}" for one in range(1, MOST_ASIDES + 1)]
+    assert post.state is State.DEAD
+    assert post.heard().count(Dead) == 1
+
+
+def test_a_reply_that_was_accepted_after_all_is_not_set_aside_for_ever(post: Post) -> None:
+    post.flush(UNCERTAIN)
+    post.journal.receive(PULLED, post.now)
+    rounds = 0
+    while post.state is State.GRADED:
+        post.now += 200
+        rounds += post.flush(UNCERTAIN, UNCERTAIN)
+    assert rounds == UNCERTAIN_TRIES - 1
+    assert (post.state, post.server.aside) == (State.DELIVERED, [])
+
+
+def test_a_timeout_sets_nothing_aside() -> None:
+    assert isinstance(decide(row(stale=3), errors.ReplyUncertain("timed out")), Later)
+    assert isinstance(decide(row(stale=3), UNCERTAIN), Aside)
+    assert isinstance(decide(row(stale=0), UNCERTAIN), Later)
+
+
 def test_a_hand_out_during_the_put_is_answered_under_its_own_key(post: Post) -> None:
     class Racing(Server):
         def put_result(self, header: str, body: str) -> None:
             if not self.taken:
-                post.journal.receive(LATER, post.now, 15)
+                post.journal.receive(LATER, post.now)
             super().put_result(header, body)
 
     racing = Racing()

@@ -14,11 +14,19 @@ import pytest
 
 from graders.model import Blame, Cause, Verdict
 from supervisor import journal
-from supervisor.journal import Journal, JournalError, Mark, Receipt, State, series_of
+from supervisor.journal import (
+    MOST_ASIDES,
+    STALE_S,
+    Journal,
+    JournalError,
+    Mark,
+    Receipt,
+    State,
+    series_of,
+)
 from xqueue.protocol import Submission
 
 NOW = 1_000_000.0
-AGAIN_S = 15.0
 MARK = Mark(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, "hw1/grader.py")
 PULLED = Submission(
     queue="q",
@@ -49,7 +57,7 @@ def book(path: Path) -> Iterator[Journal]:
 
 
 def test_a_submission_goes_from_received_to_delivered(book: Journal) -> None:
-    receipt, row = book.receive(PULLED, NOW, AGAIN_S)
+    receipt, row = book.receive(PULLED, NOW)
     assert receipt is Receipt.NEW
     assert (row.state, row.attempts, row.random_seed) == (State.RECEIVED, 1, 2**80)
     assert row.response == "def f(): return 1 # ? \x00 é"
@@ -63,7 +71,7 @@ def test_a_submission_goes_from_received_to_delivered(book: Journal) -> None:
 
 
 def test_it_is_readable_by_its_owner_only(book: Journal, path: Path) -> None:
-    book.receive(PULLED, NOW, AGAIN_S)
+    book.receive(PULLED, NOW)
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
@@ -71,9 +79,9 @@ def test_it_is_readable_by_its_owner_only(book: Journal, path: Path) -> None:
 def test_handed_out_again_while_in_hand_it_is_not_graded_twice_and_the_newer_key_counts(
     book: Journal, path: Path
 ) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     other = Journal(path, "s", "q", "q.1#1")
-    receipt, _ = other.receive(LATER, NOW + 61, AGAIN_S)
+    receipt, _ = other.receive(LATER, NOW + 61)
     assert receipt is Receipt.IN_HAND
     assert other.due(State.RECEIVED, NOW + 61) is None
     other.close()
@@ -83,10 +91,10 @@ def test_handed_out_again_while_in_hand_it_is_not_graded_twice_and_the_newer_key
 
 
 def test_handed_out_again_after_grading_the_stored_reply_goes_under_the_new_key(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
     assert book.delivered(row.id, PULLED.header, NOW)
-    receipt, again = book.receive(LATER, NOW + 61, AGAIN_S)
+    receipt, again = book.receive(LATER, NOW + 61)
     assert receipt is Receipt.STORED
     assert (again.state, again.header, again.body) == (State.GRADED, LATER.header, "reply")
     assert book.due(State.RECEIVED, NOW + 61) is None
@@ -95,35 +103,60 @@ def test_handed_out_again_after_grading_the_stored_reply_goes_under_the_new_key(
 
 
 def test_a_server_that_hands_the_same_key_out_for_ever_is_answered_less_and_less_often(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
     waits = []
     for _ in range(3):
         book.delivered(row.id, PULLED.header, NOW)
-        book.receive(PULLED, NOW, AGAIN_S)
+        book.receive(PULLED, NOW)
         at = book.outlook()[1]
         assert at is not None
         waits.append(at - NOW)
-    assert waits == [0, AGAIN_S, 2 * AGAIN_S]
+    assert waits == [0, STALE_S, 2 * STALE_S]
+
+
+def test_polls_that_bring_the_same_key_do_not_put_a_fixed_try_off(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.record(row.id, "reply", MARK, NOW)
+    book.postpone(row.id, NOW + 9, "500", uncertain=True)
+    for second in range(9):
+        book.receive(PULLED, NOW + second)
+    due = book.due(State.GRADED, NOW + 9)
+    assert due is not None
+    assert (due.stale, due.tries) == (9, 1)
+    _, row = book.receive(LATER, NOW + 10)
+    assert (row.stale, row.tries) == (0, 0)
+
+
+def test_what_is_set_aside_waits_for_its_new_key_and_is_dead_at_the_fifth_time(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.record(row.id, "reply", MARK, NOW)
+    for number in range(1, MOST_ASIDES + 1):
+        header = replace(PULLED, header=f"header {number}")
+        book.receive(header, NOW)
+        assert not book.set_aside(row.id, "an old header", "500", NOW, NOW + 600)
+        assert book.set_aside(row.id, header.header, "500", NOW, NOW + 600) is (number == MOST_ASIDES)
+        assert book.due(State.GRADED, NOW + 599) is None
+    assert book.row(row.id).state is State.DEAD
 
 
 def test_a_delivery_that_crosses_with_a_newer_hand_out_does_not_close_the_row(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
-    book.receive(LATER, NOW, AGAIN_S)
+    book.receive(LATER, NOW)
     assert not book.delivered(row.id, PULLED.header, NOW)
     due = book.due(State.GRADED, NOW)
     assert due is not None and due.header == LATER.header
 
 
 def test_a_reused_id_with_another_body_is_another_submission(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
-    receipt, other = book.receive(replace(PULLED, body_digest="e" * 64), NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
+    receipt, other = book.receive(replace(PULLED, body_digest="e" * 64), NOW)
     assert receipt is Receipt.NEW and other.id != row.id
 
 
 def test_a_refusal_waits_once_for_a_newer_key_then_it_is_dead(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
     assert not book.refused(row.id, PULLED.header, "wrong key", NOW, 5)
     assert book.due(State.GRADED, NOW + 4) is None
@@ -134,17 +167,17 @@ def test_a_refusal_waits_once_for_a_newer_key_then_it_is_dead(book: Journal) -> 
 
 
 def test_a_dead_one_that_is_handed_out_again_gets_its_reply(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
     book.refused(row.id, PULLED.header, "wrong key", NOW, 5)
     book.refused(row.id, PULLED.header, "wrong key", NOW, 5)
-    receipt, _ = book.receive(LATER, NOW, AGAIN_S)
+    receipt, _ = book.receive(LATER, NOW)
     due = book.due(State.GRADED, NOW)
     assert receipt is Receipt.STORED and due is not None and due.header == LATER.header
 
 
 def test_rows_of_the_living_are_left_alone_and_those_of_the_dead_are_taken(book: Journal, path: Path) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     other = Journal(path, "s", "q", "q.1#1")
     assert other.due(State.RECEIVED, NOW) is None
     other.release("q.0#1")
@@ -156,8 +189,8 @@ def test_rows_of_the_living_are_left_alone_and_those_of_the_dead_are_taken(book:
 
 def test_a_new_worker_releases_what_its_slot_had_and_nothing_of_slots_with_longer_names(path: Path) -> None:
     first, neighbour = Journal(path, "s", "q", "q.1#1"), Journal(path, "s", "q", "q.10#1")
-    _, mine = first.receive(PULLED, NOW, AGAIN_S)
-    neighbour.receive(replace(PULLED, submission_id="8"), NOW, AGAIN_S)
+    _, mine = first.receive(PULLED, NOW)
+    neighbour.receive(replace(PULLED, submission_id="8"), NOW)
     second = Journal(path, "s", "q", "q.1#2")
     second.release_slot("q.1")
     found = second.due(State.RECEIVED, NOW)
@@ -170,7 +203,7 @@ def test_a_new_worker_releases_what_its_slot_had_and_nothing_of_slots_with_longe
 
 
 def test_another_queue_sees_nothing_of_this_one(book: Journal, path: Path) -> None:
-    book.receive(PULLED, NOW, AGAIN_S)
+    book.receive(PULLED, NOW)
     other = Journal(path, "s", "q2", "q2.0#1")
     other.release("q.0#1")
     assert other.due(State.RECEIVED, NOW) is None
@@ -179,8 +212,8 @@ def test_another_queue_sees_nothing_of_this_one(book: Journal, path: Path) -> No
 
 
 def test_at_start_all_rows_are_released_and_old_ones_forgotten(book: Journal, path: Path) -> None:
-    _, open_row = book.receive(PULLED, NOW, AGAIN_S)
-    _, old = book.receive(replace(PULLED, submission_id="8", files={"a": "/a"}), NOW, AGAIN_S)
+    _, open_row = book.receive(PULLED, NOW)
+    _, old = book.receive(replace(PULLED, submission_id="8", files={"a": "/a"}), NOW)
     book.keep_files(old.id, {"a": b"text"})
     book.record(old.id, "reply", MARK, NOW)
     book.delivered(old.id, PULLED.header, NOW)
@@ -193,7 +226,7 @@ def test_at_start_all_rows_are_released_and_old_ones_forgotten(book: Journal, pa
 
 
 def test_files_are_kept_with_the_row(book: Journal) -> None:
-    _, row = book.receive(replace(PULLED, files={"../a.py": "/f/1"}), NOW, AGAIN_S)
+    _, row = book.receive(replace(PULLED, files={"../a.py": "/f/1"}), NOW)
     assert (dict(row.files), row.files_here) == ({"../a.py": "/f/1"}, False)
     book.keep_files(row.id, {"a.py": b"\xff\x00"})
     assert book.row(row.id).files_here
@@ -201,7 +234,7 @@ def test_files_are_kept_with_the_row(book: Journal) -> None:
 
 
 def test_a_postponed_row_is_due_later(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.postpone(row.id, NOW + 10, "the sandbox failed")
     assert book.due(State.RECEIVED, NOW + 9) is None
     assert book.outlook()[1] == NOW + 10
@@ -209,7 +242,7 @@ def test_a_postponed_row_is_due_later(book: Journal) -> None:
 
 
 def test_an_attempt_given_back_does_not_count(book: Journal) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.give_back(row.id)
     again = book.due(State.RECEIVED, NOW)
     assert again is not None and again.attempts == 0
@@ -222,7 +255,7 @@ def test_what_was_committed_before_a_kill_is_there_after_it(path: Path, point: s
     if child == 0:
         try:
             book = Journal(path, "s", "q", "q.0#1")
-            _, row = book.receive(PULLED, NOW, AGAIN_S)
+            _, row = book.receive(PULLED, NOW)
             if point == "graded":
                 book.record(row.id, "reply", MARK, NOW)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -242,11 +275,11 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_done(path: Path) -> Non
     pages = book._db.execute("PRAGMA page_count").fetchone()[0]
     book._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalError, match="full"):
-        book.receive(replace(PULLED, response="x" * 1_000_000), NOW, AGAIN_S)
+        book.receive(replace(PULLED, response="x" * 1_000_000), NOW)
     assert book.outlook()[0].count == 0
     book._db.execute("PRAGMA max_page_count = 1000000")
     book.probe(NOW)
-    assert book.receive(PULLED, NOW, AGAIN_S)[0] is Receipt.NEW
+    assert book.receive(PULLED, NOW)[0] is Receipt.NEW
     book.close()
 
 
@@ -299,7 +332,7 @@ def test_a_journal_of_version_1_is_brought_to_ours_with_all_that_it_holds(path: 
 
 
 def test_the_six_times_and_what_a_replay_needs(book: Journal, path: Path) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.begin(row.id, NOW + 1)
     mark = replace(
         MARK, grader_digest="ab", layers=("seccomp",), versions={"warden": "1"}, outcome={"kind": "ok"}
@@ -320,7 +353,7 @@ def test_the_six_times_and_what_a_replay_needs(book: Journal, path: Path) -> Non
 def test_a_reply_that_is_only_presumed_to_have_arrived_has_no_time_of_confirmation(
     book: Journal, path: Path
 ) -> None:
-    _, row = book.receive(PULLED, NOW, AGAIN_S)
+    _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
     book.delivered(row.id, PULLED.header, NOW + 4, sent_at=NOW + 3, confirmed=False)
     with sqlite3.connect(path) as db:

@@ -23,6 +23,7 @@ from xqueue.errors import (
     NotPermitted,
     ReplyRefused,
     ReplyUncertain,
+    ServerError,
     SessionNotKept,
 )
 from xqueue.protocol import Reply, Submission, encode_reply
@@ -178,6 +179,38 @@ def test_a_course_that_fails_rolls_the_result_back(lab: Lab, connect: Connect, q
     assert again.header == first.header
     client.put_result(again.header, GOOD)
     assert lab.control("state", submission=number)["status"] == "retired"
+
+
+def test_a_result_that_the_lms_cannot_take_blocks_the_queue_until_it_is_set_aside(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    stuck = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = pull(client, queue).header
+    lab.control("switch", score_raises=True)
+    with pytest.raises(ReplyUncertain):
+        client.put_result(header, GOOD)
+    lab.control("age", submission=stuck, minutes=6)
+    other = lab.control("enqueue", queue=queue, answer="2")
+    for _ in range(3):  # at every poll, and nothing else
+        assert pull(client, queue).header == header
+    client.set_aside(header)
+    state = lab.control("state", submission=stuck)
+    assert (state["status"], state["failures"], state["scores"]) == ("retry", 1, [])
+    assert lab.control("events") == []
+    assert pull(client, queue).submission_id == str(other)
+    again = pull(client, queue)
+    assert (again.submission_id, again.header != header) == (str(stuck), True)
+    for failures in range(2, 6):
+        client.set_aside(again.header)
+        state = lab.control("state", submission=stuck)
+        assert (state["status"], state["failures"]) == ("failed" if failures == 5 else "retry", failures)
+        if failures < 5:
+            again = pull(client, queue)
+    assert client.get_submission(queue) is None
+    assert connect(lab.url).dialect is Dialect.UNKNOWN
+    with pytest.raises(ServerError, match="only that sets aside"):
+        connect(lab.url).set_aside(header)
 
 
 @pytest.mark.parametrize(
