@@ -45,6 +45,7 @@ from supervisor.events import (
     Order,
     Phase,
     Polled,
+    Stir,
     Trouble,
     Word,
     next_word,
@@ -192,6 +193,8 @@ class Arbiter:
         self._terms += sum(number in signals.ENDING for number in came)
         if signal.SIGUSR2 in came:
             self._publisher.at_once()
+            for place in self._seating:
+                self._order(place, Stir())
         if signal.SIGHUP in came and not self._terms:
             self._reload()
         if self._terms and self._state is not ServiceState.DRAINING:

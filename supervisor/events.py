@@ -139,7 +139,11 @@ class Inherit(msgspec.Struct, frozen=True, tag="inherit"):
     owner: str
 
 
-Order = Grant | GoHome | Inherit
+class Stir(msgspec.Struct, frozen=True, tag="stir"):
+    """Somebody has changed rows of the journal: look into it."""
+
+
+Order = Grant | GoHome | Inherit | Stir
 
 _WORDS: Final = msgspec.json.Decoder(Word)
 _ORDERS: Final = msgspec.json.Decoder(Order)

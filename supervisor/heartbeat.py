@@ -19,6 +19,7 @@ from supervisor.events import (
     Inherit,
     Order,
     Phase,
+    Stir,
     Trouble,
     Well,
     Word,
@@ -51,6 +52,7 @@ class Voice:
         self.granted = False
         self.asked_length = False  # with the last grant
         self.inherited: list[str] = []
+        self.stirred = False
 
     def happened(self, *events: Happened) -> None:
         """Remember for the next word."""
@@ -84,7 +86,7 @@ class Voice:
             self._wake_write.send(b"x")
 
     def listen(self, timeout_s: float) -> None:
-        """Wait for orders, at most so long; they are then in `draining`, `granted` and `inherited`.
+        """Wait for orders, at most so long; they are then in `draining`, `granted`, ….
 
         Raises:
             supervisor.events.ChannelClosed: the supervisor is gone.
@@ -103,3 +105,5 @@ class Voice:
                 self.draining = True
             case Inherit(owner):
                 self.inherited.append(owner)
+            case Stir():
+                self.stirred = True

@@ -399,13 +399,13 @@ class Journal:
     ) -> bool:
         """The server took the reply that was sent under `header` at `sent_at`. `confirmed`: it said so.
 
-        False: meanwhile it handed the submission out under a newer header, which is due now; a legacy XQueue
-        forgets a delivery that crosses with a pull.
+        False: meanwhile it handed the submission out under a newer header, which is due now (a legacy XQueue
+        forgets a delivery that crosses with a pull), or somebody wants it to be graded again.
         """
         with writing(self._db):
             closed = self._db.execute(
                 "UPDATE submission SET state = 'DELIVERED', closed_at = ?, owner = NULL, delivered_at = ?,"
-                " confirmed_at = ? WHERE id = ? AND header = ?",
+                " confirmed_at = ? WHERE id = ? AND header = ? AND state = 'GRADED'",
                 (now, now if sent_at is None else sent_at, now if confirmed else None, row_id, header),
             ).rowcount
             return bool(closed)
@@ -418,9 +418,10 @@ class Journal:
         """
         with writing(self._db):
             found = self._db.execute(
-                "SELECT refusals FROM submission WHERE id = ? AND header = ?", (row_id, header)
+                "SELECT refusals FROM submission WHERE id = ? AND header = ? AND state = 'GRADED'",
+                (row_id, header),
             ).fetchone()
-            if found is None:  # a newer header: due already
+            if found is None:  # a newer header, or to be graded again: due already
                 return False
             if found[0] == 0:
                 self._db.execute(

@@ -1,6 +1,6 @@
 """One supervisor per state folder: a lock that the kernel drops with the process, whatever ends it.
 
-Runs in: supervisor.
+Runs in: supervisor; `holder` in tools.
 """
 
 from __future__ import annotations
@@ -17,6 +17,26 @@ FILE_NAME: Final = "warden.lock"
 
 class AlreadyRunning(Exception):
     """Another supervisor holds the lock. The message names it."""
+
+
+def holder(state_dir: Path) -> int | None:
+    """The pid of the supervisor that holds the lock, None if nobody does.
+
+    Raises:
+        PermissionError: the lock may not be looked at.
+    """
+    try:
+        fd = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        return int(text) if text.isdecimal() else None
+    finally:
+        os.close(fd)
+    return None
 
 
 @contextmanager

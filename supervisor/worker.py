@@ -227,6 +227,8 @@ class Worker:
             self._stirred = True
             self._journal.release(self._voice.inherited[-1])
             self._voice.inherited.pop()
+        if self._voice.stirred:
+            self._voice.stirred, self._stirred = False, True
         if self._voice.granted:
             self._poll()
         elif self._look() and (self._outbox.flush() or self._left_behind()):

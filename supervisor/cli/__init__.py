@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Find out what isolation this machine can give, and what mends what it cannot.",
     ),
     "status": ("supervisor.cli.status:status", "Show what the service is doing."),
+    "dead": ("supervisor.cli.dead:dead", "The dead-letter box: list, show, retry, drop."),
     "health": (
         "supervisor.cli.health:health",
         "One line and an exit code (0/1/2/3) for cron and monitoring.",

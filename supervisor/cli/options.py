@@ -5,15 +5,18 @@ Runs in: tools.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from supervisor.config import Config, ConfigError, load
+from supervisor.schema import JournalError
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def config_options(function: F) -> F:
@@ -48,6 +51,16 @@ def loaded(path: Path, overrides: Sequence[str], *, lenient_queues: bool = False
         return load(path, overrides, lenient_queues=lenient_queues)
     except ConfigError as error:
         raise click.ClickException(refusal(path, error)) from error
+
+
+@contextmanager
+def told(opening: AbstractContextManager[T]) -> Iterator[T]:
+    """A journal opened by a command: what is wrong with it ends the command in words."""
+    try:
+        with opening as value:
+            yield value
+    except JournalError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def refusal(path: Path, error: ConfigError) -> str:
