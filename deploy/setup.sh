@@ -35,6 +35,7 @@ ldconfig -p 2>/dev/null | grep -q libseccomp.so.2 || /sbin/ldconfig -p | grep -q
 if [ "$what" = test ]; then
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
     command -v setpriv >/dev/null || need+=(util-linux)
+    command -v systemd-analyze >/dev/null || need+=(systemd)
     # The languages that the tests compile and run. (A rustc in somebody's home folder is not everybody's.)
     [ -x /usr/bin/g++ ] || need+=(g++)
     [ -x /usr/bin/javac ] || need+=(default-jdk-headless)

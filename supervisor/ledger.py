@@ -200,6 +200,8 @@ class Ledger:
                 book.graded += 1
                 _count(book.verdicts, event.verdict.value)
                 book.times["grading"].add(event.wall_s)
+                if event.waited_s is not None:
+                    book.times["wait"].add(event.waited_s)
                 if event.blame is not Blame.LEARNER:
                     _count(book.failures, event.cause)
                     text = f"{event.grader}: {event.message}" if event.grader else event.message
@@ -207,6 +209,9 @@ class Ledger:
             case Delivered():
                 book.delivered += 1
                 book.last_delivered_at = now
+                book.times["delivery"].add(event.delivery_s)
+                if event.total_s is not None:
+                    book.times["total"].add(event.total_s)
                 server.last_ok_at = now
                 server.trouble = None
             case Dead(cause, message):

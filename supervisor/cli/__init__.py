@@ -29,6 +29,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "supervisor.cli.health:health",
         "One line and an exit code (0/1/2/3) for cron and monitoring.",
     ),
+    "install": (
+        "supervisor.cli.install:install",
+        "Set up user, folders and systemd unit on this machine.",
+    ),
     "queue": ("supervisor.cli.queue:queue", "Embedded XQueue: serve one, or feed one by hand."),
     "demo": ("supervisor.cli.demo:demo", "Show the whole path on the sample course, end to end."),
 }
