@@ -55,6 +55,7 @@ from supervisor.events import (
 from supervisor.ledger import Ledger, QueueLedger, ServerLedger
 from supervisor.notify import Notifier
 from supervisor.pacer import Poll
+from supervisor.pauses import Watch
 from supervisor.place import Place, how_it_ended
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan, Reloader
 from supervisor.publisher import Observer, Publisher
@@ -84,6 +85,7 @@ class Arbiter:
         on_ready: called once, when every slot has started or failed to.
         observers: see each status document as it is written.
         reloader: reads the configuration again, for SIGHUP; without one it changes nothing.
+        pauses: which queues are paused.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Arbiter:
         on_ready: Callable[[], None] = lambda: None,
         observers: Sequence[Observer] = (),
         reloader: Reloader | None = None,
+        pauses: Watch | None = None,
     ) -> None:
         self._plan = plan
         self._main = main
@@ -107,6 +110,8 @@ class Arbiter:
         self._notifier = notifier or Notifier()
         self._on_ready = on_ready
         self._reloader = reloader
+        self._pauses = pauses or Watch(None)
+        self._pauses_trouble = ""
         self._selector = selectors.DefaultSelector()
         self._state = ServiceState.STARTING
         self._ledger = Ledger()
@@ -168,6 +173,7 @@ class Arbiter:
             if not (merciful and place.machine.alive):
                 self._step(place, slot.Tick())
         self._reconcile()
+        self._heed_pauses()
         self._grant(now)
         self._publish(now)
         self._tell_systemd(now)
@@ -420,6 +426,30 @@ class Arbiter:
         used = {book.server for book in self._ledger.queues.values()} | set(self._plan.servers)
         for name in self._ledger.servers.keys() - used:
             del self._ledger.servers[name]
+
+    def _heed_pauses(self) -> None:
+        """Paused queues are granted no polls; what is in hand is finished, what is graded is delivered."""
+        wall = self._wall()
+        pauses = self._pauses.look(wall)
+        if self._pauses.trouble != self._pauses_trouble:
+            self._pauses_trouble = self._pauses.trouble
+            if self._pauses_trouble:
+                self._ledger.alert(Cause.HOST, short(self._pauses_trouble), "", wall)
+                log.error("pauses", extra={"cause": "HOST", "why": self._pauses_trouble})
+        for name, book in self._ledger.queues.items():
+            pause = pauses.get(name)
+            if not book.refused:
+                self._turns.hold_back(name, "paused", pause is not None)
+            if pause == book.pause:
+                continue
+            if pause is None:
+                book.resumed_at = wall
+                log.info("pause over", extra={"queue": name})
+            else:
+                fields = {"queue": name, "until": pause.until, "by": pause.by, "why": pause.message}
+                log.info("queue paused", extra=fields)
+            book.pause = pause
+            self._publisher.at_once()
 
     def _grant(self, now: float) -> None:
         if self._state is ServiceState.DRAINING:

@@ -73,6 +73,25 @@ class QueueView(NamedTuple):
     dead: int
     backlog: int
     backlog_oldest_at: float | None
+    paused_since: float | None = None
+    paused_until: float | None = None
+    paused_message: str = ""
+    resumed_at: float | None = None
+
+    def paused(self, now: float) -> bool:
+        """Planned maintenance, and its time is not over."""
+        return self.paused_since is not None and (self.paused_until is None or now < self.paused_until)
+
+    def expected_at(self) -> float:
+        """Since when polls are to be expected (0.0: always): the end of the last pause."""
+        over_at = _or(self.paused_until, 0.0) if self.paused_since is not None else 0.0
+        return max(over_at, _or(self.resumed_at, 0.0))
+
+
+class ReloadView(NamedTuple):
+    at: float | None
+    ok: bool
+    message: str
 
 
 class View(NamedTuple):
@@ -83,6 +102,7 @@ class View(NamedTuple):
     pid: int
     started_at: float
     queues: tuple[QueueView, ...]
+    reload: ReloadView | None = None
 
 
 class Health(NamedTuple):
@@ -158,7 +178,14 @@ def view(document: object) -> View:
         _count(document, "pid"),
         started_at,
         tuple(_queue(name, queue) for name, queue in queues.items()),
+        _reload(document.get("reload")),
     )
+
+
+def _reload(reload: object) -> ReloadView | None:
+    if not isinstance(reload, dict):
+        return None
+    return ReloadView(_time(reload, "at"), reload.get("ok") is not False, _text(reload, "message"))
 
 
 def _queue(name: str, queue: dict[str, Any]) -> QueueView:
@@ -178,6 +205,10 @@ def _queue(name: str, queue: dict[str, Any]) -> QueueView:
         _count(queue, "dead"),
         _count(queue, "backlog"),
         _time(queue, "backlog_oldest_at"),
+        _time(queue, "paused_since"),
+        _time(queue, "paused_until"),
+        _text(queue, "paused_message"),
+        _time(queue, "resumed_at"),
     )
 
 
@@ -216,8 +247,8 @@ def _time(table: dict[str, Any], key: str) -> float | None:
 class Finding(NamedTuple):
     """One thing that is wrong.
 
-    `topic` says what was looked at: service, fatal, state, polls, slots, hang, trouble, progress or dead.
-    `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with cause and
+    `topic` says what was looked at: service, reload, fatal, state, polls, slots, hang, trouble, progress or
+    dead. `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with cause and
     message; `since` (unix seconds) belongs after it, joined by `how`; None if it is unknown.
     """
 
@@ -244,7 +275,7 @@ def judge(status: View, now: float, thresholds: Thresholds = Thresholds()) -> He
     """
     found = findings(status, now, thresholds)
     level = found[0].level if found else Level.OK
-    text = _sentence(found, now) if found else _well(status, now)
+    text = (_sentence(found, now) if found else _well(status, now)) + _paused(status, now)
     return Health(level, text, _perfdata(status, now, thresholds))
 
 
@@ -254,6 +285,10 @@ def findings(status: View, now: float, thresholds: Thresholds) -> list[Finding]:
     if whole and whole.level is Level.CRITICAL:
         return [whole]  # what the rest of the document says is no longer true
     found = [whole] if whole else []
+    if status.reload and not status.reload.ok:
+        why = _why("CONFIG", status.reload.message)
+        text = f"the new configuration was refused, the old one is in force{why}"
+        found.append(Finding(Level.WARNING, "reload", "", "CONFIG", text, status.reload.at))
     unreachable = 0
     for queue in status.queues:
         of_queue, silent = _queue_findings(queue, status, now, thresholds)
@@ -297,6 +332,8 @@ def _queue_findings(
     queue: QueueView, status: View, now: float, limit: Thresholds
 ) -> tuple[list[Finding], bool]:
     """What is wrong with one queue, and whether it has not been polled for too long."""
+    if queue.paused(now):
+        return [], False
     found: list[Finding] = []
     why = _why(queue.cause, queue.message)
     if queue.state == "FATAL":
@@ -325,7 +362,7 @@ def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> F
     """Polls that fail, or that do not happen."""
     if queue.state == "STOPPED" or status.state == "DRAINING":
         return None
-    well_at = max(_or(queue.last_poll_ok_at, 0.0), status.started_at)
+    well_at = max(_or(queue.last_poll_ok_at, 0.0), status.started_at, queue.expected_at())
     silent_s = now - well_at
     # A poll after the last good one that has not come back well: it failed, or it is in flight for too long.
     fails = queue.last_poll_at is not None and queue.last_poll_at > _or(queue.last_poll_ok_at, 0.0)
@@ -380,6 +417,7 @@ def _progress(queue: QueueView, now: float, limit: Thresholds) -> list[Finding]:
     found: list[Finding] = []
     if queue.backlog and queue.backlog_oldest_at is not None:
         oldest_at = queue.backlog_oldest_at
+        oldest_at = max(oldest_at, queue.expected_at())  # a pause is no delay
         progress_at = max(oldest_at, _or(queue.last_delivered_at, 0.0))
         why = _why(queue.cause, queue.message)
         if now - progress_at > limit.stuck_s:
@@ -400,7 +438,7 @@ def _trouble(queue: QueueView, status: View, now: float, limit: Thresholds) -> l
     """What a queue complains of while neither a poll nor a delivery shows that it works all the same."""
     if not queue.cause or queue.state == "STOPPED":
         return []
-    well_at = max(_or(queue.last_poll_ok_at, 0.0), status.started_at)
+    well_at = max(_or(queue.last_poll_ok_at, 0.0), status.started_at, queue.expected_at())
     if queue.backlog and queue.backlog_oldest_at is not None:
         well_at = min(well_at, max(queue.backlog_oldest_at, _or(queue.last_delivered_at, 0.0)))
     if now - well_at <= limit.trouble_s:
@@ -458,6 +496,19 @@ def _well(status: View, now: float) -> str:
         f"{queues}, {running} of {slots} slots running, "
         f"{delivered} delivered, {backlog} in hand, up {span(now - status.started_at)}"
     )
+
+
+def _paused(status: View, now: float) -> str:
+    """What is paused, behind the rest of the line."""
+    texts = []
+    for queue in status.queues:
+        if queue.paused(now):
+            until = "until it is resumed"
+            if queue.paused_until is not None:
+                until = f"until {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(queue.paused_until))}"
+            why = f": {queue.paused_message[:160]}" if queue.paused_message else ""
+            texts.append(f"; queue {queue.name} is paused {until}{why}")
+    return "".join(texts[:MAX_FINDINGS])
 
 
 def _perfdata(status: View, now: float, limit: Thresholds) -> str:

@@ -24,6 +24,7 @@ from supervisor.events import (
 )
 from supervisor.histogram import Tally
 from supervisor.pacer import Poll
+from supervisor.pauses import Pause
 from supervisor.status import Alarm, Alert, ChannelStatus, QueueStatus, ServerStatus, SlotState, SlotStatus
 
 MAX_ALERTS: Final = 50
@@ -78,6 +79,8 @@ class QueueLedger:
     poll_trouble: Why | None = None
     slot_troubles: dict[str, Why] = field(default_factory=dict)  # by slot
     refused: Why | None = None  # its configuration is bad
+    pause: Pause | None = None
+    resumed_at: float | None = None
 
     def why(self) -> Why | None:
         """The first reason for not being well."""
@@ -110,6 +113,11 @@ class QueueLedger:
             backlog_oldest_at=self.backlog_oldest_at,
             queue_length=self.queue_length,
             verdicts=dict(self.verdicts),
+            paused_since=self.pause.since if self.pause else None,
+            paused_until=self.pause.until if self.pause else None,
+            paused_message=self.pause.message if self.pause else "",
+            paused_by=self.pause.by if self.pause else "",
+            resumed_at=self.resumed_at,
             polled=dict(self.polled),
             again=self.again,
             failures=dict(self.failures),

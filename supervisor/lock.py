@@ -19,26 +19,6 @@ class AlreadyRunning(Exception):
     """Another supervisor holds the lock. The message names it."""
 
 
-def holder(state_dir: Path) -> int | None:
-    """The pid of the supervisor that holds the lock, None if nobody does.
-
-    Raises:
-        PermissionError: the lock may not be looked at.
-    """
-    try:
-        fd = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-        return int(text) if text.isdecimal() else None
-    finally:
-        os.close(fd)
-    return None
-
-
 @contextmanager
 def hold(state_dir: Path) -> Iterator[None]:
     """Hold the lock of `state_dir`; its file holds our pid for people to read.
@@ -62,3 +42,26 @@ def hold(state_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def holder(state_dir: Path) -> int | None:
+    """The pid of the supervisor that holds the lock, None if nobody does.
+
+    No lock is taken for it, not even for a moment: a supervisor that starts now would be refused. The pid in
+    the file alone may be that of one long dead. Source: proc_locks(5).
+
+    Raises:
+        PermissionError: the lock may not be looked at.
+    """
+    try:
+        path = state_dir / FILE_NAME
+        pid, inode = path.read_text().strip(), path.stat().st_ino
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    held = any(
+        words[1] == "FLOCK" and words[4] == pid and words[5].endswith(f":{inode}")
+        for words in locks
+        if len(words) >= 6 and words[1] != "->"
+    )
+    return int(pid) if held else None

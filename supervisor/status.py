@@ -103,6 +103,7 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     paused_until: float | None = None  # None: until somebody resumes it, if it is paused
     paused_message: str = ""
     paused_by: str = ""
+    resumed_at: float | None = None  # when the last pause of this life ended
     polled: dict[str, int] = {}  # how polls ended -> count: hit, empty, error, lost
     again: int = 0  # submissions that the server handed out though they were in the journal
     failures: dict[Cause, int] = {}  # all that went wrong

@@ -21,7 +21,7 @@ class _Line:
     pace: Pace
     pacer: Pacer = field(default_factory=Pacer)
     waiting: list[Place] = field(default_factory=list)
-    held_back: bool = False
+    held_back: set[str] = field(default_factory=set)  # why
 
 
 class Turns:
@@ -43,9 +43,10 @@ class Turns:
         """The queue is gone, and so are its workers."""
         self._lines.pop(queue, None)
 
-    def hold_back(self, queue: str, held: bool) -> None:
-        """Grant no polls of this queue; or grant them again. A poll in flight is not touched."""
-        self._lines[queue].held_back = held
+    def hold_back(self, queue: str, why: str, held: bool) -> None:
+        """Grant no polls of this queue, or none for this reason any more. A poll in flight is not touched."""
+        reasons = self._lines[queue].held_back
+        (reasons.add if held else reasons.discard)(why)
 
     def heard(self, place: Place, wants_turn: bool) -> None:
         """The worker said whether it waits for a grant."""

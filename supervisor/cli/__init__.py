@@ -33,6 +33,8 @@ VERBS: dict[str, tuple[str, str]] = {
         "supervisor.cli.install:install",
         "Set up user, folders and systemd unit on this machine.",
     ),
+    "pause": ("supervisor.cli.pause:pause", "Planned maintenance: finish what is in hand, poll no more."),
+    "resume": ("supervisor.cli.pause:resume", "End a pause."),
     "queue": ("supervisor.cli.queue:queue", "Embedded XQueue: serve one, or feed one by hand."),
     "demo": ("supervisor.cli.demo:demo", "Show the whole path on the sample course, end to end."),
 }

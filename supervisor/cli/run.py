@@ -28,6 +28,7 @@ from supervisor.foreign import refusal
 from supervisor.journal import Backlog, JournalError
 from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace
+from supervisor.pauses import Watch
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
 from supervisor.settings import Config
 from xqueue.access import show
@@ -87,6 +88,7 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 on_ready=lambda: _say_ready(config),
                 observers=[MetricsFile(config.warden.metrics_file), desk],
                 reloader=Reloading(config, load_again, desk),
+                pauses=Watch(state_dir),
             )
             try:
                 return arbiter.run()

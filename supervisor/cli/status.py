@@ -19,7 +19,16 @@ import msgspec
 from supervisor.cli.health import status_file_of
 from supervisor.health import Health, Level, Unreadable, judge, span, view
 from supervisor.log import plain
-from supervisor.status import QueueStatus, SlotState, SlotStatus, Status, StatusUnreadable, decode, read_bytes
+from supervisor.status import (
+    QueueStatus,
+    Reload,
+    SlotState,
+    SlotStatus,
+    Status,
+    StatusUnreadable,
+    decode,
+    read_bytes,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -130,6 +139,8 @@ def render(document: Status, now: float) -> RenderableType:
 
     parts += [Text(""), _queues(document, now)]
 
+    if notes := [*_paused(document.queues, now), *_reloaded(document.reload, now)]:
+        parts += [Text(""), *(Text(line, style="cyan") for line in notes)]
     trouble = list(_trouble(document.queues, now))
     if trouble:
         parts += [Text(""), *(Text(line, style="yellow") for line in trouble)]
@@ -166,6 +177,24 @@ def render(document: Status, now: float) -> RenderableType:
         line = f"alert {_ago(alert.at, now)} ago:{about} {alert.cause}: {alert.text}{times}"
         parts.append(Text(plain(line), style="yellow"))
     return Group(*parts)
+
+
+def _paused(queues: dict[str, QueueStatus], now: float) -> Iterable[str]:
+    for name, queue in queues.items():
+        if queue.paused_since is None:
+            continue
+        until = "until it is resumed"
+        if queue.paused_until is not None:
+            until = f"until {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime(queue.paused_until))}"
+        why = f": {queue.paused_message}" if queue.paused_message else ""
+        by = queue.paused_by or "somebody"
+        yield plain(f"{name}: paused {_ago(queue.paused_since, now)} ago by {by}, {until}{why}")
+
+
+def _reloaded(reload: Reload | None, now: float) -> Iterable[str]:
+    if reload is not None:
+        what = "reloaded" if reload.ok else "not reloaded, the old configuration is in force"
+        yield plain(f"{what} {_ago(reload.at, now)} ago: {reload.message}")
 
 
 def _queues(document: Status, now: float) -> Table:

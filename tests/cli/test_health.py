@@ -23,7 +23,7 @@ from supervisor import health, status
 from supervisor.cli.health import answer, status_file_of, usage
 from supervisor.cli.verbs import warden
 from supervisor.health import Level, Unreadable, judge, view
-from supervisor.status import QueueStatus, ServiceState, SlotState, Status
+from supervisor.status import QueueStatus, Reload, ServiceState, SlotState, Status
 
 from .statuses import NOW, a_queue, a_slot, a_status
 
@@ -172,6 +172,43 @@ def test_a_queue_that_was_never_polled_counts_from_the_start() -> None:
     queues = {"demo": a_queue(**never)}
     assert judged(a_status(queues=queues, started_at=NOW - 5)).level is Level.OK
     assert judged(a_status(queues=queues)).level is Level.CRITICAL
+
+
+def test_a_paused_queue_is_not_judged_until_its_time_is_over() -> None:
+    ill = {
+        "state": SlotState.FATAL,
+        "since": NOW - 5000,
+        "last_poll_ok_at": NOW - 5000,
+        "last_poll_at": NOW - 4999,
+        "backlog": 2,
+        "backlog_oldest_at": NOW - 5000,
+    }
+    assert queue_judged(**ill).level is Level.CRITICAL
+    found = queue_judged(**ill, paused_since=NOW - 4000, paused_until=NOW + 60, paused_message="a | disk")
+    assert found.level is Level.OK
+    assert found.text.endswith("; queue demo is paused until 2027-01-15 08:01:00Z: a | disk")
+    assert LINE.match(found.line() + "\n")
+    for_ever = queue_judged(**ill, paused_since=NOW - 4000)
+    assert for_ever.level is Level.OK and "until it is resumed" in for_ever.text
+    assert queue_judged(**ill, paused_since=NOW - 4000, paused_until=NOW - 1).level is Level.CRITICAL
+
+
+def test_after_a_pause_a_queue_has_the_usual_time_to_be_polled() -> None:
+    silent = {"last_poll_ok_at": NOW - 5000, "last_poll_at": NOW - 5000}
+    assert queue_judged(**silent).level is Level.CRITICAL
+    assert queue_judged(**silent, resumed_at=NOW - 5).level is Level.OK
+    assert queue_judged(**silent, resumed_at=NOW - 700).level is Level.CRITICAL
+    assert queue_judged(**silent, paused_since=NOW - 900, paused_until=NOW - 5).level is Level.OK
+    stuck = {"backlog": 1, "backlog_oldest_at": NOW - 5000, "last_delivered_at": NOW - 5000}
+    assert queue_judged(**stuck).level is Level.CRITICAL
+    assert queue_judged(**stuck, resumed_at=NOW - 5).level is Level.OK
+
+
+def test_a_configuration_that_was_refused_is_a_warning_and_a_good_one_ends_it() -> None:
+    found = judged(a_status(reload=Reload(at=NOW - 90, ok=False, message="queues.a: is bad")))
+    assert found.level is Level.WARNING
+    assert "old one is in force: CONFIG: queues.a: is bad" in found.text
+    assert judged(a_status(reload=Reload(at=NOW - 90, ok=True, message="x"))).level is Level.OK
 
 
 def test_the_worst_comes_first_and_many_findings_are_counted() -> None:

@@ -29,6 +29,7 @@ from supervisor.events import Inherit, Phase, Polled, Trouble, next_order, send
 from supervisor.heartbeat import Voice
 from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace, Poll
+from supervisor.pauses import Watch
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
 from supervisor.settings import LogStyle
 from supervisor.slot import Policy
@@ -303,6 +304,7 @@ def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float =
             notifier=notifier,
             observers=[MetricsFile(folder / "metrics.prom")],
             reloader=reloader,
+            pauses=Watch(folder),
         ).run()
 
 
