@@ -18,7 +18,7 @@ from supervisor.settings import Config, Problem, Queue, SecretRef
 
 ADOPTED: Final = frozenset({"drain_s"})
 """Settings of [warden] that the supervisor takes as they come."""
-WORKERS: Final = frozenset({"journal_keep_days"})
+WORKERS: Final = frozenset({"journal_keep_days", "translations"})
 """Those that workers have read: all are replaced."""
 HELD: Final = frozenset({"state_dir", "status_file", "metrics_file", "log"})
 """Those that need a restart of the service; the old ones stay in force until then."""
