@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from graders.base import ClassHandler
 from graders.errors import CourseError
@@ -23,8 +23,7 @@ from graders.words import WordsError, words_of
 from sandbox.jail import Jail
 from sandbox.model import Outcome, Task
 from supervisor.config import MOST_JAILS
-from supervisor.events import Layers, Phase
-from supervisor.heartbeat import Voice
+from supervisor.events import Happened, Layers, Phase
 from supervisor.settings import Config, GradelibSettings, HandlerSettings, ProgramSettings, Queue
 from xqueue.protocol import ProtocolError, Reply, encode_reply
 
@@ -40,10 +39,22 @@ BUDGET: Final = 0.8
 """The part of a queue's processing_delay_s after which the tests of a program are not begun any more."""
 
 
+class Tells(Protocol):
+    """What a bench needs of a voice. `supervisor.heartbeat.Voice` is one."""
+
+    def say(self, phase: Phase, for_s: float, *, wants_turn: bool = False) -> None:
+        """Speak, and promise to speak again within `for_s` seconds."""
+        ...
+
+    def happened(self, *events: Happened) -> None:
+        """Remember for the next word."""
+        ...
+
+
 class Announced:
     """A jail that tells before each run how long it may take; opened when first needed, and again if lost."""
 
-    def __init__(self, sandbox: str, jail: Jail, voice: Voice) -> None:
+    def __init__(self, sandbox: str, jail: Jail, voice: Tells) -> None:
         self._sandbox = sandbox
         self._jail = jail
         self._voice = voice
@@ -86,7 +97,7 @@ class Bench:
         CourseError: a handler of kind "class", or a catalogue of translations, cannot be loaded.
     """
 
-    def __init__(self, config: Config, queue: Queue, slot: int, voice: Voice, plain: Feedback) -> None:
+    def __init__(self, config: Config, queue: Queue, slot: int, voice: Tells, plain: Feedback) -> None:
         first = slot * JAILS_PER_SLOT
         self._jails: dict[str, Announced] = {}
         for number, name in enumerate(config.sandboxes_of(queue)):

@@ -25,6 +25,10 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "status": ("supervisor.cli.status:status", "Show what the service is doing."),
     "dead": ("supervisor.cli.dead:dead", "The dead-letter box: list, show, retry, drop."),
+    "replay": (
+        "supervisor.cli.replay:replay",
+        "Grade journalled submissions again, without delivering, and compare.",
+    ),
     "health": (
         "supervisor.cli.health:health",
         "One line and an exit code (0/1/2/3) for cron and monitoring.",
