@@ -56,7 +56,7 @@ from supervisor.ledger import Ledger, QueueLedger, ServerLedger
 from supervisor.notify import Notifier
 from supervisor.pacer import Poll
 from supervisor.pauses import Watch
-from supervisor.place import Place, how_it_ended
+from supervisor.place import Place, how_it_ended, spares
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan, Reloader
 from supervisor.publisher import Observer, Publisher
 from supervisor.seating import Seating
@@ -274,9 +274,10 @@ class Arbiter:
         place.child, place.phase, place.until = None, None, None
         self._turns.left(place, self._clock())
         self._ledger.queues[place.queue].slot_troubles.pop(place.id, None)
+        place.spared = spares(code, place.machine)
         for other in self._seating:
             if other.queue == place.queue and other.child is not None:
-                self._order(other, Inherit(place.owner))
+                self._order(other, Inherit(place.owner, place.spared))
         self._step(place, how_it_ended(code, place.trouble))
         machine = place.machine
         if code != spawn.EXIT_ORDERLY and machine.cause is not None:
@@ -311,7 +312,7 @@ class Arbiter:
     def _spawn(self, place: Place) -> None:
         self._births += 1
         place.owner = f"{place.id}#{self._births}"  # no two ever, not even where a queue went and came back
-        seat = Seat(place.id, place.queue, place.index, place.cpu, place.owner)
+        seat = Seat(place.id, place.queue, place.index, place.cpu, place.owner, place.spared)
         try:
             child = spawn.spawn(seat, self._main)
         except OSError as error:

@@ -25,6 +25,7 @@ from graders.languages import KEYS, STEP_KEYS, LanguageError, built_in, change_l
 from graders.words import locales, problems_of
 from sandbox.model import Limits
 from sandbox.program import Language
+from supervisor.deadline import LEGACY_DELAY_S
 from supervisor.overrides import dotted, override
 from supervisor.settings import (
     ALERTS,
@@ -506,7 +507,7 @@ class _Reader:
                 f"is below poll_floor_s ({floor:g}); raise it or lower the floor", *here, "poll_ceiling_s"
             )
         self.locale(found, *here)
-        delay = found.get("processing_delay_s")
+        delay = found.get("processing_delay_s") or LEGACY_DELAY_S
         handlers = self.handlers(table.get("handlers", []), names[1:], sandboxes, delay, *here)
         if len(self.problems) > before or any(handler is None for handler in handlers):
             return None

@@ -181,7 +181,7 @@ class Outbox:
                     self._failures += 1
                     wait = SERVER_BACKOFF.delay(self._failures, self._dice())
                     self.held_until = self._clock() + wait
-                self._journal.postpone(row.id, now + wait, reason, uncertain=uncertain)
+                self._journal.postpone(row.id, now + wait, reason, now, uncertain=uncertain)
                 message = short(f"a reply cannot be delivered: {reason}")
                 self._voice.trouble(Trouble(cause, message, server=all_rows))
                 log.warning("reply not delivered", extra={**fields, "cause": cause.value, "why": reason})

@@ -134,9 +134,13 @@ class GoHome(msgspec.Struct, frozen=True, tag="drain"):
 
 
 class Inherit(msgspec.Struct, frozen=True, tag="inherit"):
-    """The worker that wrote as `owner` is dead: its journal rows are anybody's."""
+    """The worker that wrote as `owner` is dead: its journal rows are anybody's.
+
+    `spared`: what it was grading has no part in its death.
+    """
 
     owner: str
+    spared: bool = False
 
 
 class Stir(msgspec.Struct, frozen=True, tag="stir"):

@@ -51,7 +51,7 @@ class Voice:
         self.draining = False
         self.granted = False
         self.asked_length = False  # with the last grant
-        self.inherited: list[str] = []
+        self.inherited: list[tuple[str, bool]] = []  # owner, spared
         self.stirred = False
 
     def happened(self, *events: Happened) -> None:
@@ -103,7 +103,7 @@ class Voice:
                 self.granted, self.asked_length = True, length
             case GoHome():
                 self.draining = True
-            case Inherit(owner):
-                self.inherited.append(owner)
+            case Inherit(owner, spared):
+                self.inherited.append((owner, spared))
             case Stir():
                 self.stirred = True

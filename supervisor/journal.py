@@ -12,18 +12,28 @@ delivered, with a neutral reply. A submission is the same if server, queue, id a
 a server whose ids started again does not get old results.
 
 `owner` is the worker that has the row in hand. Rows of a worker that died are released: at the start of the
-supervisor all, later by the workers that are left (`release`). A row without an owner is anybody's.
+supervisor all, later by the workers that are left (`release`). A row without an owner is anybody's. An
+attempt is counted before it is made, so that what kills its worker does not come for ever; one that ended
+with its worker for another reason (`spared`) is counted back.
 
-WAL with synchronous=FULL: what is committed survives a power cut. Learner text is kept until the row is
-purged; the file is readable by its owner only. Its columns are explained in supervisor.schema.
+Attempts of one learner at one problem (`series_of`) are delivered in their order: a reply is not due while an
+earlier one of its series is open, for `patience_s` from the earlier one's pull at most. A reply that waits so
+is nobody's: whoever settles the earlier one finds it next.
+
+What a commit says survives a power cut; only that a reply was delivered, or is to be sent later, may be
+forgotten: then it is sent once more. A clock that is set back holds nothing up: who began to wait in the
+future waits no longer. Learner text is kept until the row is purged; the file is readable by its owner only.
+Its columns are explained in supervisor.schema.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +48,39 @@ from xqueue.protocol import Submission
 
 FILE_NAME: Final = "journal.sqlite3"
 DAY_S: Final = 86_400.0
+MOST_INTERRUPTIONS: Final = 20
+"""After so many, interruptions count as attempts, whoever caused them: one of them may take all down."""
+LEAST_FREE_BYTES: Final = 8 << 20
+"""With less room on the disk nothing is pulled: what is in hand shall still find its place."""
+
+_EARLIER: Final = """
+    FROM submission AS was
+    WHERE was.server = row.server AND was.queue = row.queue AND was.closed_at IS NULL
+    AND was.series = row.series AND row.series <> ''
+    AND (coalesce(was.submitted_at, was.pulled_at), CAST(was.submission_id AS INTEGER), was.id)
+      < (coalesce(row.submitted_at, row.pulled_at), CAST(row.submission_id AS INTEGER), row.id)
+    AND was.pulled_at BETWEEN :now - :patience_s AND :now
+"""
+"""The open earlier attempts that a reply (`row`) waits for."""
+_BLOCKED: Final = f"EXISTS (SELECT 1 {_EARLIER})"
+_TRY_AT: Final = "iif(row.waits_since > :now, :now, row.next_try_at)"
+_DUE_AT: Final = (
+    f"iif(row.state = 'RECEIVED', {_TRY_AT},"
+    f" max({_TRY_AT}, coalesce((SELECT max(was.pulled_at) + :patience_s {_EARLIER}), 0)))"
+)
+_DUE: Final = (
+    "row.state = :state AND row.closed_at IS NULL"
+    " AND (row.next_try_at <= :now OR row.waits_since > :now)"
+    f" AND (row.state = 'RECEIVED' OR NOT {_BLOCKED})"
+)
+
+_RELEASED: Final = f"""
+    UPDATE submission SET owner = NULL,
+    attempts = attempts - (attempting AND :spared AND interruptions < {MOST_INTERRUPTIONS}),
+    interruptions = interruptions + (attempting AND :spared),
+    attempting = 0
+    WHERE closed_at IS NULL AND owner IS NOT NULL
+"""  # noqa: S608 (a constant)
 
 
 STALE_S: Final = 5.0
@@ -176,21 +219,33 @@ def series_of(pulled: Submission) -> str:
     return hashlib.sha256(_utf8(f"{pulled.student_key}\0{problem}").encode()).hexdigest()
 
 
+@contextmanager
+def _stat(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}") from error
+
+
 def _utf8(text: str) -> str:
     """Without lone surrogates, which no UTF-8 file can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class Journal:
-    """A connection to the journal, for one worker of one queue.
+    """A connection to the journal, for one worker of one queue. `patience_s`: see the module's docstring.
 
     Every method raises JournalError, and then nothing of it has happened.
     """
 
-    def __init__(self, path: Path, server: str, queue: str, owner: str) -> None:
+    def __init__(self, path: Path, server: str, queue: str, owner: str, patience_s: float = 300.0) -> None:
+        self._path = path
         self._db = connect(path)
+        with _stat(path):
+            self._inode = path.stat().st_ino
         self._of = (server, queue)
         self._owner = owner
+        self._order = {"patience_s": patience_s}
 
     def close(self) -> None:
         """Close the connection."""
@@ -198,20 +253,20 @@ class Journal:
 
     # -- owners ------------------------------------------------------------------------------------------
 
-    def release(self, owner: str) -> None:
-        """The worker that signed as `owner` is dead: its rows are anybody's."""
-        with writing(self._db):
-            self._db.execute(
-                "UPDATE submission SET owner = NULL WHERE owner = ? AND closed_at IS NULL", (owner,)
-            )
+    def release(self, owner: str, *, spared: bool = False) -> None:
+        """The worker that signed as `owner` is dead: its rows are anybody's.
 
-    def release_slot(self, slot: str) -> None:
+        `spared`: what it was grading has no part in that.
+        """
+        with writing(self._db):
+            self._db.execute(f"{_RELEASED} AND owner = :owner", {"owner": owner, "spared": spared})
+
+    def release_slot(self, slot: str, *, spared: bool = False) -> None:
         """The same for all who sat in `slot` before this worker."""
         with writing(self._db):
             self._db.execute(
-                "UPDATE submission SET owner = NULL WHERE closed_at IS NULL"
-                " AND substr(owner, 1, length(?) + 1) = ? || '#' AND owner <> ?",
-                (slot, slot, self._owner),
+                f"{_RELEASED} AND substr(owner, 1, length(:slot) + 1) = :slot || '#' AND owner <> :mine",
+                {"slot": slot, "mine": self._owner, "spared": spared},
             )
 
     # -- in ----------------------------------------------------------------------------------------------
@@ -252,21 +307,25 @@ class Journal:
             self._db.execute(
                 "UPDATE submission SET header = ?, handed_at = CASE WHEN ? THEN ? ELSE handed_at END,"
                 " handouts = handouts + 1, state = 'GRADED', closed_at = NULL,"
-                " delivered_at = NULL, confirmed_at = NULL, next_try_at = ?, refusals = 0, uncertain = 0,"
+                " delivered_at = NULL, confirmed_at = NULL, next_try_at = ?, waits_since = ?,"
+                " refusals = 0, uncertain = 0,"
                 " tries = CASE WHEN ? THEN 0 ELSE tries END,"
-                " stale = CASE WHEN ? THEN 0 ELSE stale + 1 END,"
-                " owner = CASE WHEN state = 'GRADED' AND next_try_at <= ? THEN owner ELSE ? END"
-                " WHERE id = ?",  # one that is due is perhaps being sent right now: its owner goes on
-                (header, newer, now, at, newer, newer, now, self._owner, row_id),
+                " stale = CASE WHEN ? THEN 0 ELSE stale + 1 END WHERE id = ?",
+                (header, newer, now, at, now, newer, newer, row_id),
             )
+            if state != State.GRADED or next_try_at > now:  # else it is perhaps being sent right now: left
+                self._db.execute(
+                    f"UPDATE submission AS row SET owner = iif({_BLOCKED}, NULL, :mine) WHERE id = :id",  # noqa: S608
+                    {"mine": self._owner, "id": row_id, "now": now, **self._order},
+                )
             return Receipt.STORED, self._get(row_id)
 
     def _insert(self, pulled: Submission, key: tuple[str, str, str, str], header: str, now: float) -> int:
         cursor = self._db.execute(
             "INSERT INTO submission (server, queue, submission_id, body_digest, state, owner, header,"
             " payload, response, student_key, random_seed, files, files_here, problem, series,"
-            " submitted_at, pulled_at, handed_at, started_at, attempts)"
-            " VALUES (?, ?, ?, ?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            " submitted_at, pulled_at, handed_at, started_at, attempts, attempting)"
+            " VALUES (?, ?, ?, ?, 'RECEIVED', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1)",
             (
                 *key,
                 self._owner,
@@ -306,24 +365,28 @@ class Journal:
     # -- grading -----------------------------------------------------------------------------------------
 
     def due(self, state: State, now: float) -> Row | None:
-        """The oldest due row in `state` (RECEIVED or GRADED) that is ours or nobody's; it is then ours."""
+        """The oldest due row in `state` (RECEIVED or GRADED) that is ours or nobody's; it is then ours.
+
+        A reply is due only when the earlier ones of its series are settled.
+        """
+        wanted = {"state": state, "mine": self._owner, "now": now, **self._order}
         with reading():
             found = self._db.execute(
-                f"SELECT {_COLUMNS}, owner FROM submission WHERE server = ? AND queue = ? AND state = ?"  # noqa: S608
-                " AND closed_at IS NULL AND next_try_at <= ? AND (owner IS NULL OR owner = ?)"
+                f"SELECT {_COLUMNS}, owner FROM submission AS row WHERE {_DUE}"  # noqa: S608
+                " AND server = :server AND queue = :queue AND (owner IS NULL OR owner = :mine)"
                 " ORDER BY id LIMIT 1",
-                (*self._of, state, now, self._owner),
+                {**wanted, "server": self._of[0], "queue": self._of[1]},
             ).fetchone()
         if found is None:
             return None
         *values, owner = found
         row = _row(tuple(values))
         if owner is None:
-            with writing(self._db):
+            with writing(self._db, lasting=False):  # a power cut ends us, too
                 taken = self._db.execute(
-                    "UPDATE submission SET owner = ? WHERE id = ? AND owner IS NULL AND closed_at IS NULL"
-                    " AND state = ?",
-                    (self._owner, row.id, state),
+                    f"UPDATE submission AS row SET owner = :mine WHERE {_DUE}"  # noqa: S608
+                    " AND id = :id AND owner IS NULL",
+                    {**wanted, "id": row.id},
                 ).rowcount
             if not taken:  # another worker was faster
                 return self.due(state, now)
@@ -336,7 +399,7 @@ class Journal:
         """
         with writing(self._db):
             found = self._db.execute(
-                "UPDATE submission SET attempts = attempts + 1, started_at = ? WHERE id = ?"
+                "UPDATE submission SET attempts = attempts + 1, attempting = 1, started_at = ? WHERE id = ?"
                 " RETURNING attempts",
                 (now, row_id),
             ).fetchone()
@@ -346,45 +409,45 @@ class Journal:
         """The attempt could not be made at all, through no fault of the submission: it does not count."""
         with writing(self._db):
             self._db.execute(
-                "UPDATE submission SET attempts = attempts - 1, owner = NULL WHERE id = ?", (row_id,)
+                "UPDATE submission SET attempts = attempts - 1, attempting = 0, owner = NULL WHERE id = ?",
+                (row_id,),
             )
 
     def record(self, row_id: int, body: str, mark: Mark, now: float) -> None:
-        """Graded: store the reply, due at once."""
+        """Graded: store the reply. It is due at once, or when the earlier ones of its series are settled."""
+        values = {
+            "body": body,
+            "verdict": mark.verdict,
+            "blame": mark.blame,
+            "cause": mark.cause,
+            "grader": _utf8(mark.grader),
+            "reason": _utf8(mark.dead or ""),
+            "dead_at": now if mark.dead is not None else None,
+            "dead_cause": mark.cause if mark.dead is not None else None,
+            "grader_digest": mark.grader_digest,
+            "layers": json.dumps(list(mark.layers)),
+            "versions": json.dumps(dict(mark.versions)),
+            "outcome": json.dumps(dict(mark.outcome)),
+        }
+        assigned = ", ".join(f"{name} = :{name}" for name in values)
         with writing(self._db):
             self._db.execute(
-                "UPDATE submission SET state = 'GRADED', graded_at = ?, next_try_at = ?, tries = 0, body = ?,"
-                " verdict = ?, blame = ?, cause = ?, grader = ?, reason = coalesce(?, ''),"
-                " dead_at = CASE WHEN ? THEN ? END, dead_cause = CASE WHEN ? THEN ? END,"
-                " grader_digest = ?, layers = ?, versions = ?, outcome = ? WHERE id = ?",
-                (
-                    now,
-                    now,
-                    body,
-                    mark.verdict,
-                    mark.blame,
-                    mark.cause,
-                    _utf8(mark.grader),
-                    None if mark.dead is None else _utf8(mark.dead),
-                    mark.dead is not None,
-                    now,
-                    mark.dead is not None,
-                    mark.cause,
-                    mark.grader_digest,
-                    json.dumps(list(mark.layers)),
-                    json.dumps(dict(mark.versions)),
-                    json.dumps(dict(mark.outcome)),
-                    row_id,
-                ),
+                "UPDATE submission AS row SET state = 'GRADED', graded_at = :now, next_try_at = :now,"  # noqa: S608
+                " tries = 0, attempting = 0, trouble = '',"
+                f" owner = CASE WHEN {_BLOCKED} THEN NULL ELSE owner END, {assigned}"
+                " WHERE id = :id AND state = 'RECEIVED'",
+                {**values, **self._order, "now": now, "id": row_id},
             )
 
-    def postpone(self, row_id: int, until: float, reason: str, *, uncertain: bool = False) -> None:
+    def postpone(
+        self, row_id: int, until: float, reason: str, now: float, *, uncertain: bool = False
+    ) -> None:
         """Try the row's next step again at `until`; one more try is counted."""
-        with writing(self._db):
+        with writing(self._db, lasting=False):
             self._db.execute(
-                "UPDATE submission SET next_try_at = ?, tries = tries + 1, reason = ?,"
-                " uncertain = max(uncertain, ?) WHERE id = ?",
-                (until, _utf8(reason), uncertain, row_id),
+                "UPDATE submission SET next_try_at = ?, waits_since = ?, tries = tries + 1, attempting = 0,"
+                " trouble = ?, uncertain = max(uncertain, ?) WHERE id = ?",
+                (until, now, _utf8(reason), uncertain, row_id),
             )
 
     # -- out ---------------------------------------------------------------------------------------------
@@ -402,11 +465,22 @@ class Journal:
         False: meanwhile it handed the submission out under a newer header, which is due now (a legacy XQueue
         forgets a delivery that crosses with a pull), or somebody wants it to be graded again.
         """
-        with writing(self._db):
+        with writing(self._db, lasting=False):
             closed = self._db.execute(
                 "UPDATE submission SET state = 'DELIVERED', closed_at = ?, owner = NULL, delivered_at = ?,"
-                " confirmed_at = ? WHERE id = ? AND header = ? AND state = 'GRADED'",
-                (now, now if sent_at is None else sent_at, now if confirmed else None, row_id, header),
+                " confirmed_at = ?,"
+                # A newer key has got through: nobody needs to look at what became of the older one.
+                " dead_at = iif(blame = 'learner', NULL, dead_at),"
+                " dead_cause = iif(blame = 'learner', NULL, dead_cause),"
+                " reason = iif(blame = 'learner', '', reason)"
+                " WHERE id = ? AND header = ? AND state = 'GRADED'",
+                (
+                    now,
+                    now if sent_at is None else sent_at,
+                    now if confirmed else None,
+                    row_id,
+                    header,
+                ),
             ).rowcount
             return bool(closed)
 
@@ -425,15 +499,12 @@ class Journal:
                 return False
             if found[0] == 0:
                 self._db.execute(
-                    "UPDATE submission SET refusals = 1, next_try_at = ?, reason = ? WHERE id = ?",
-                    (now + again_s, _utf8(reason), row_id),
+                    "UPDATE submission SET refusals = 1, next_try_at = ?, waits_since = ?, trouble = ?"
+                    " WHERE id = ?",
+                    (now + again_s, now, _utf8(reason), row_id),
                 )
                 return False
-            self._db.execute(
-                "UPDATE submission SET state = 'DEAD', closed_at = ?, owner = NULL, reason = ?, dead_at = ?,"
-                " dead_cause = ? WHERE id = ?",
-                (now, _utf8(reason), now, Cause.REPLY_REFUSED, row_id),
-            )
+            self._bury(row_id, Cause.REPLY_REFUSED, reason, now)
             return True
 
     def set_aside(self, row_id: int, header: str, reason: str, now: float, until: float) -> bool:
@@ -444,36 +515,61 @@ class Journal:
         """
         with writing(self._db):
             found = self._db.execute(
-                "UPDATE submission SET asides = asides + 1, next_try_at = ?, tries = tries + 1, reason = ?"
-                " WHERE id = ? AND header = ? RETURNING asides",
-                (until, _utf8(reason), row_id, header),
+                "UPDATE submission SET asides = asides + 1, next_try_at = ?, waits_since = ?,"
+                " tries = tries + 1, trouble = ? WHERE id = ? AND header = ? RETURNING asides",
+                (until, now, _utf8(reason), row_id, header),
             ).fetchone()
             if found is None or found[0] < MOST_ASIDES:
                 return False
-            self._db.execute(
-                "UPDATE submission SET state = 'DEAD', closed_at = ?, owner = NULL, dead_at = ?,"
-                " dead_cause = ? WHERE id = ?",
-                (now, now, Cause.QUEUE_ERROR, row_id),
-            )
+            self._bury(row_id, Cause.QUEUE_ERROR, reason, now)
             return True
+
+    def _bury(self, row_id: int, cause: Cause, reason: str, now: float) -> None:
+        """DEAD, and in the dead-letter box; what was there before keeps its reason."""
+        self._db.execute(
+            "UPDATE submission SET state = 'DEAD', closed_at = :now, owner = NULL, trouble = :reason,"
+            " reason = iif(dead_at IS NULL, :reason, reason),"
+            " dead_cause = coalesce(dead_cause, :cause), dead_at = coalesce(dead_at, :now) WHERE id = :id",
+            {"now": now, "reason": _utf8(reason), "cause": cause, "id": row_id},
+        )
 
     # -- looking -----------------------------------------------------------------------------------------
 
-    def outlook(self) -> tuple[Backlog, float | None]:
+    def outlook(self, now: float) -> tuple[Backlog, float | None]:
         """Rows of this queue not yet delivered, whoever has them; when the next that this worker may take is
         due (None: there is none).
         """
         with reading():
             count, oldest, due_at = self._db.execute(
-                "SELECT count(*), min(pulled_at),"
-                " min(CASE WHEN owner IS NULL OR owner = ? THEN next_try_at END) FROM submission"
-                " WHERE server = ? AND queue = ? AND closed_at IS NULL",
-                (self._owner, *self._of),
+                "SELECT count(*), min(pulled_at), "  # noqa: S608
+                f" min(CASE WHEN owner IS NULL OR owner = :mine THEN {_DUE_AT} END)"
+                " FROM submission AS row WHERE server = :server AND queue = :queue AND closed_at IS NULL",
+                {
+                    "mine": self._owner,
+                    "server": self._of[0],
+                    "queue": self._of[1],
+                    "now": now,
+                    **self._order,
+                },
             ).fetchone()
             return Backlog(int(count), oldest), due_at
 
+    def check(self) -> None:
+        """Before a pull: is the file still there, and is there room for what may come?"""
+        with _stat(self._path):
+            if self._path.stat().st_ino != self._inode:
+                raise JournalError(f"{self._path} was replaced while the service runs; restart the service")
+            room = os.statvfs(self._path)
+        free = room.f_bavail * room.f_frsize
+        if free < LEAST_FREE_BYTES:
+            raise JournalError(
+                f"{self._path.parent}: {free >> 10} KiB are free on this disk, {LEAST_FREE_BYTES >> 10} are"
+                " needed; make room"
+            )
+
     def probe(self, now: float) -> None:
         """Write something small: is the disk well again?"""
+        self.check()
         with writing(self._db):
             self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (now,))
 
@@ -498,7 +594,7 @@ def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Bac
     db = connect(path)
     try:
         with writing(db):
-            db.execute("UPDATE submission SET owner = NULL WHERE owner IS NOT NULL")
+            db.execute(_RELEASED, {"spared": True})  # they died with the supervisor
         _purge(db, now - keep_days * DAY_S)
         with reading():
             rows = db.execute(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,8 +23,9 @@ from graders.program import ProgramHandler, Toolchains
 from graders.python import GradelibHandler, profile
 from graders.words import WordsError, words_of
 from sandbox.jail import Jail
-from sandbox.model import Outcome, Task
+from sandbox.model import Outcome, OutcomeKind, SandboxError, Task
 from supervisor.config import MOST_JAILS
+from supervisor.deadline import LEGACY_DELAY_S
 from supervisor.events import Happened, Layers, Phase
 from supervisor.settings import Config, GradelibSettings, HandlerSettings, ProgramSettings, Queue
 from xqueue.protocol import ProtocolError, Reply, encode_reply
@@ -35,6 +38,8 @@ ANSWER_S: Final = 20.0
 """What a run may take besides its wall-clock limit; sandbox.jail allows the zygote 10 s."""
 JAILS_PER_SLOT: Final = MOST_JAILS
 """Numbers (user ids, control groups) set aside for the jails of one slot."""
+LEAST_S: Final = 0.05
+"""With less time no run is begun."""
 BUDGET: Final = 0.8
 """The part of a queue's processing_delay_s after which the tests of a program are not begun any more."""
 
@@ -51,13 +56,30 @@ class Tells(Protocol):
         ...
 
 
+class TooLate(SandboxError):
+    """The grading had to end before this run could."""
+
+
+class Clock:
+    """The time that the grading in hand has: `stop_at` in monotonic seconds, None: enough."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self.stop_at: float | None = None
+
+    def left_s(self) -> float:
+        """Seconds that are left, perhaps infinitely many."""
+        return math.inf if self.stop_at is None else self.stop_at - self._now()
+
+
 class Announced:
     """A jail that tells before each run how long it may take; opened when first needed, and again if lost."""
 
-    def __init__(self, sandbox: str, jail: Jail, voice: Tells) -> None:
+    def __init__(self, sandbox: str, jail: Jail, voice: Tells, clock: Clock) -> None:
         self._sandbox = sandbox
         self._jail = jail
         self._voice = voice
+        self._clock = clock
 
     def open(self) -> None:
         """Launch the zygote unless it runs.
@@ -72,10 +94,25 @@ class Announced:
         self._voice.happened(Layers(self._sandbox, self._jail.layers))
 
     def run(self, task: Task) -> Outcome:
-        """Run a task. Raises as `open`."""
+        """Run a task.
+
+        Raises:
+            TooLate: there is no time for it, or not as much as its limit and as it would have taken.
+            SandboxError: as `open`.
+        """
         self.open()
-        self._voice.say(Phase.GRADE, task.limits.wall_s + ANSWER_S)
-        return self._jail.run(task)
+        wall_s = min(task.limits.wall_s, self._clock.left_s())
+        if wall_s < LEAST_S:
+            raise TooLate("no time is left for a run")
+        self._voice.say(Phase.GRADE, wall_s + ANSWER_S)
+        if wall_s == task.limits.wall_s:
+            return self._jail.run(task)
+        outcome = self._jail.run(replace(task, limits=replace(task.limits, wall_s=wall_s)))
+        if outcome.kind is OutcomeKind.WALL:
+            raise TooLate(
+                f"a run was stopped after {wall_s:.1f} of the {task.limits.wall_s:g} s of its limit"
+            )
+        return outcome
 
     def close(self) -> None:
         """Kill the zygote and all in the jail."""
@@ -100,15 +137,16 @@ class Bench:
     def __init__(self, config: Config, queue: Queue, slot: int, voice: Tells, plain: Feedback) -> None:
         first = slot * JAILS_PER_SLOT
         self._jails: dict[str, Announced] = {}
+        self._clock = Clock()
         for number, name in enumerate(config.sandboxes_of(queue)):
             sandbox = config.sandboxes[name]
             jail = Jail(profile(sandbox.interpreter, sandbox.preload, sandbox.require), slot=first + number)
-            self._jails[name] = Announced(name, jail, voice)
+            self._jails[name] = Announced(name, jail, voice, self._clock)
         self._toolchains = Toolchains(
             config.languages,
             config.languages_of(queue),
             first + len(self._jails),
-            lambda label, jail: Announced(label, jail, voice),
+            lambda label, jail: Announced(label, jail, voice, self._clock),
         )
         self._translations = config.warden.translations
         self._english = plain
@@ -127,7 +165,7 @@ class Bench:
                 settings.limits,
                 settings.comparison,
                 settings.ignore_exit_status,
-                BUDGET * queue.processing_delay_s,
+                BUDGET * (queue.processing_delay_s or LEGACY_DELAY_S),
                 words=words,
             )
             return _Judge(settings.match, settings.graders, program.grade, feedback)
@@ -173,12 +211,14 @@ class Bench:
             jail.close()
         self._toolchains.close()
 
-    def judge(self, work: Work) -> Judgement:
-        """The judgement of the first judge that fits.
+    def judge(self, work: Work, stop_at: float | None = None) -> Judgement:
+        """The judgement of the first judge that fits, by `stop_at` (monotonic seconds).
 
         Raises:
+            TooLate: not by then.
             SandboxError: the service's fault.
         """
+        self._clock.stop_at = stop_at
         judge = self._choose(work.payload)
         if judge is None:
             detail = "no handler of this queue matches the submission's grader; see handlers.match"

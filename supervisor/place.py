@@ -15,7 +15,7 @@ from supervisor import slot, spawn
 from supervisor.events import Phase, Trouble
 from supervisor.slot import Slot
 from supervisor.spawn import Child
-from supervisor.status import SlotStatus
+from supervisor.status import SlotState, SlotStatus
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +38,7 @@ class Place:
     phase: Phase | None = None
     until: float | None = None
     graded: int = 0
+    spared: bool = False  # what the last worker here was grading when it died has no part in that
     trouble: Trouble | None = None  # the last word of a worker that then died explains its death
 
     def status(self, now: float, wall: float) -> SlotStatus:
@@ -75,6 +76,17 @@ def how_it_ended(code: int, trouble: Trouble | None) -> slot.Exited:
         return slot.Exited(orderly=False, cause=Cause.HOST, message=message)
     cause = trouble.cause if trouble else Cause.HOST
     return slot.Exited(orderly=False, cause=cause, message=said or f"ended with code {code}; see the log")
+
+
+def spares(code: int, machine: Slot) -> bool:
+    """Whether what a worker was grading has no part in its end.
+
+    `code` is its exit code, `machine` its slot before that. It has no part where the worker meant to go, or
+    we ended it because its time to drain was over. A worker that hung was killed by us, too; what it graded
+    may be why.
+    """
+    meant = (spawn.EXIT_ORDERLY, spawn.EXIT_ORPHAN, spawn.EXIT_UNAVAILABLE, spawn.EXIT_CONFIG)
+    return code in meant or machine.state is SlotState.DRAINING
 
 
 def resident_bytes(pid: int) -> int | None:

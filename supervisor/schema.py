@@ -22,10 +22,14 @@ What the columns of `submission` say (times are unix seconds):
     delivered_at      when the put that settled it was sent
     confirmed_at      when the server said that it has it (NULL: it never said so)
     closed_at         when it was settled, this way or another
-    attempts          those that count, the one in hand included; `interruptions`: those that do not
-    handouts, tries, refusals, uncertain, next_try_at   how often, and when again
+    attempts          those that count, the one that is made now included (`attempting`)
+    interruptions     those that ended with their worker, though not by their fault
+    handouts, tries, refusals, uncertain                how often
+    next_try_at       when its next step is due; `waits_since`: from when on it waits for that
     stale             hand-outs under the same `header` after the first; `asides`: see Journal.set_aside
-    body, verdict, blame, cause, grader, reason          the reply, what it says, and why
+    trouble           why the last attempt or put failed
+    body, verdict, blame, cause, grader                 the reply, and what it says
+    reason            why it is in the dead-letter box
     grader_digest     of the grader's files ("": not known)
     layers            the isolation in force, a JSON array
     versions          of warden, Python and the kernel, a JSON object
@@ -44,6 +48,8 @@ from typing import Final
 
 BUSY_S: Final = 15.0
 """How long a commit waits for the other workers' commits."""
+MOST_WAL_BYTES: Final = 8 << 20
+"""The -wal file is cut back to this when it has been copied into the main one."""
 
 _FIRST: Final = """
 CREATE TABLE submission (
@@ -99,7 +105,12 @@ ALTER TABLE submission RENAME COLUMN received_at TO pulled_at;
 ALTER TABLE submission ADD COLUMN handed_at REAL NOT NULL DEFAULT 0;
 ALTER TABLE submission ADD COLUMN delivered_at REAL;
 ALTER TABLE submission ADD COLUMN confirmed_at REAL;
+ALTER TABLE submission ADD COLUMN attempting INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE submission ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE submission ADD COLUMN trouble TEXT NOT NULL DEFAULT '';
+ALTER TABLE submission ADD COLUMN waits_since REAL NOT NULL DEFAULT 0;
+ALTER TABLE submission ADD COLUMN stale INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE submission ADD COLUMN asides INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE submission ADD COLUMN series TEXT NOT NULL DEFAULT '';
 ALTER TABLE submission ADD COLUMN grader_digest TEXT NOT NULL DEFAULT '';
 ALTER TABLE submission ADD COLUMN layers TEXT NOT NULL DEFAULT '[]';
@@ -112,12 +123,7 @@ CREATE INDEX submission_series ON submission (server, queue, series) WHERE close
 CREATE INDEX submission_dead ON submission (dead_at) WHERE dead_at IS NOT NULL;
 """
 
-_THIRD: Final = """
-ALTER TABLE submission ADD COLUMN stale INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE submission ADD COLUMN asides INTEGER NOT NULL DEFAULT 0;
-"""
-
-STEPS: Final = (_FIRST, _SECOND, _THIRD)
+STEPS: Final = (_FIRST, _SECOND)
 """The n-th brings a file from version n to n + 1."""
 VERSION: Final = len(STEPS)
 
@@ -140,9 +146,10 @@ def connect(path: Path) -> sqlite3.Connection:
         raise JournalError(f"{path}: {error}") from error
     try:
         with reading():
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; an old one keeps what it has
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute(f"PRAGMA journal_size_limit = {MOST_WAL_BYTES}")
             db.execute("PRAGMA cache_size = -256")  # KiB, of each worker; the system has the pages anyway
         _migrate(db)
     except JournalError as error:
@@ -188,13 +195,17 @@ def reading() -> Iterator[None]:
 
 
 @contextmanager
-def writing(db: sqlite3.Connection) -> Iterator[None]:
+def writing(db: sqlite3.Connection, *, lasting: bool = True) -> Iterator[None]:
     """One transaction. The lock is taken at its start: a busy journal is waited for, not failed at.
+
+    `lasting`: it survives a power cut from now on, at the price of one fsync. Else it survives the end of
+    this process, and a power cut from the next lasting one of anybody on.
 
     Raises:
         JournalError: and nothing of it has happened.
     """
     with reading():
+        db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
         db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -24,6 +24,9 @@ from graders.words import ENGLISH, LOCALE
 from sandbox.model import Isolation, Limits
 from sandbox.program import Language
 
+MAX_ATTEMPTS: Final = 5
+"""With three, one that takes long ran out of them when children and zygotes were killed at random."""
+
 # --- the types ------------------------------------------------------------------------------------
 
 
@@ -224,7 +227,7 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One queue. `cpus` is None for "auto"."""
+    """One queue. `cpus` and `processing_delay_s` are None for "auto"."""
 
     name: str
     server: str
@@ -233,7 +236,9 @@ class Queue:
     cpus: tuple[int, ...] | None = None
     poll_floor_s: float = 0.2
     poll_ceiling_s: float = 5.0
-    processing_delay_s: float = 60.0
+    processing_delay_s: float | None = None
+    deadline_margin_s: float = 10.0
+    max_attempts: int = MAX_ATTEMPTS
     partial_credit: PartialCredit = PartialCredit.AUTO
     locale: str = ENGLISH
 
@@ -584,6 +589,13 @@ def _workers(value: object, base: Path) -> Workers:
     return Workers(least, most)
 
 
+_DELAY: Final = number(1, 86_400)
+
+
+def _delay(value: object, base: Path) -> object:
+    return None if value == "auto" else _DELAY.parse(value, base)
+
+
 def _graders(value: object, base: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Wrong(f'must be a table, is {toml_type(value)}; write {{ "name" = "path/grader.py" }}')
@@ -850,9 +862,24 @@ QUEUE: Final = (
     ),
     Setting(
         "processing_delay_s",
-        number(1, 86_400),
-        60,
-        "After so many seconds the server hands a submission to somebody else; must match the server's.",
+        Kind('number, 1 to 86400, or "auto"', _delay),
+        "auto",
+        "After so many seconds the server hands a submission to somebody else; must match the server's. "
+        "auto: 60 on a legacy XQueue, 300 on the LMS's own server.",
+    ),
+    Setting(
+        "deadline_margin_s",
+        number(0.5, 3600),
+        10,
+        "So many seconds before that a submission is answered on the LMS's own server, graded or not: it "
+        "would block its queue. On a legacy XQueue a late result goes under the newer key.",
+    ),
+    Setting(
+        "max_attempts",
+        integer(1, 20),
+        MAX_ATTEMPTS,
+        "So many attempts at grading a submission may fail through no fault of its own, or end their worker; "
+        "then the learner gets a neutral answer, and it goes to the dead letters.",
     ),
     Setting(
         "partial_credit",

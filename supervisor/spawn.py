@@ -44,13 +44,17 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG: the configuration of this queue cannot wor
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What a worker is told of itself. `owner` signs its journal rows; no two workers ever share one."""
+    """What a worker is told of itself. `owner` signs its journal rows; no two workers ever share one.
+
+    `spared`: what the last worker in this slot was grading when it died has no part in that.
+    """
 
     slot: str
     queue: str
     index: int  # among all slots of this host
     cpu: int | None
     owner: str
+    spared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def polite(folder: Path) -> Main:
             voice.say(Phase.IDLE, 5.0, wants_turn=True)
             voice.listen(4.0)
             while voice.inherited:
-                note(folder, "inherits", seat.slot, voice.inherited.pop())
+                note(folder, "inherits", seat.slot, voice.inherited.pop()[0])
             if voice.granted:
                 voice.granted = False
                 voice.say(Phase.POLL, 5.0)

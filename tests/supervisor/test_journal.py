@@ -64,9 +64,9 @@ def test_a_submission_goes_from_received_to_delivered(book: Journal) -> None:
     book.record(row.id, "reply", MARK, NOW)
     due = book.due(State.GRADED, NOW)
     assert due is not None and due.body == "reply"
-    assert book.outlook()[0].count == 1
+    assert book.outlook(NOW)[0].count == 1
     assert book.delivered(row.id, due.header, NOW)
-    assert book.outlook()[0].count == 0
+    assert book.outlook(NOW)[0].count == 0
     assert book.due(State.GRADED, NOW) is None
 
 
@@ -109,7 +109,7 @@ def test_a_server_that_hands_the_same_key_out_for_ever_is_answered_less_and_less
     for _ in range(3):
         book.delivered(row.id, PULLED.header, NOW)
         book.receive(PULLED, NOW)
-        at = book.outlook()[1]
+        at = book.outlook(NOW)[1]
         assert at is not None
         waits.append(at - NOW)
     assert waits == [0, STALE_S, 2 * STALE_S]
@@ -118,7 +118,7 @@ def test_a_server_that_hands_the_same_key_out_for_ever_is_answered_less_and_less
 def test_polls_that_bring_the_same_key_do_not_put_a_fixed_try_off(book: Journal) -> None:
     _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
-    book.postpone(row.id, NOW + 9, "500", uncertain=True)
+    book.postpone(row.id, NOW + 9, "500", NOW, uncertain=True)
     for second in range(9):
         book.receive(PULLED, NOW + second)
     due = book.due(State.GRADED, NOW + 9)
@@ -207,7 +207,7 @@ def test_another_queue_sees_nothing_of_this_one(book: Journal, path: Path) -> No
     other = Journal(path, "s", "q2", "q2.0#1")
     other.release("q.0#1")
     assert other.due(State.RECEIVED, NOW) is None
-    assert other.outlook()[0].count == 0
+    assert other.outlook(NOW)[0].count == 0
     other.close()
 
 
@@ -235,9 +235,9 @@ def test_files_are_kept_with_the_row(book: Journal) -> None:
 
 def test_a_postponed_row_is_due_later(book: Journal) -> None:
     _, row = book.receive(PULLED, NOW)
-    book.postpone(row.id, NOW + 10, "the sandbox failed")
+    book.postpone(row.id, NOW + 10, "the sandbox failed", NOW)
     assert book.due(State.RECEIVED, NOW + 9) is None
-    assert book.outlook()[1] == NOW + 10
+    assert book.outlook(NOW)[1] == NOW + 10
     assert book.due(State.RECEIVED, NOW + 10) is not None
 
 
@@ -276,7 +276,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_done(path: Path) -> Non
     book._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalError, match="full"):
         book.receive(replace(PULLED, response="x" * 1_000_000), NOW)
-    assert book.outlook()[0].count == 0
+    assert book.outlook(NOW)[0].count == 0
     book._db.execute("PRAGMA max_page_count = 1000000")
     book.probe(NOW)
     assert book.receive(PULLED, NOW)[0] is Receipt.NEW

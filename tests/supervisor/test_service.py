@@ -23,7 +23,7 @@ from graders import manifest
 from graders.model import Verdict
 from supervisor.journal import FILE_NAME
 from supervisor.lab import Lab
-from supervisor.worker import MAX_ATTEMPTS
+from supervisor.settings import MAX_ATTEMPTS
 from tests.supervisor.stage import ROOT, gone, until
 
 QUEUES = ("demo-functions", "demo-programs")
