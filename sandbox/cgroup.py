@@ -33,6 +33,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox import kernel
+
 MOUNT = Path("/sys/fs/cgroup")
 PREFIX = "warden-"
 LEAF = "main"
@@ -210,7 +212,7 @@ def sweep() -> list[Path]:
     for home in set(_homes().values()):
         for folder in home.glob(f"{PREFIX}*-*"):
             pid = folder.name[len(PREFIX) :].partition("-")[0]
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            if pid.isdigit() and kernel.is_dead(int(pid)):
                 with contextlib.suppress(OSError):
                     folder.rmdir()
                     removed.append(folder)

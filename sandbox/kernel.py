@@ -293,6 +293,15 @@ def is_full(fd: int) -> bool:
     return usage.f_bfree == 0 or usage.f_ffree == 0
 
 
+def is_dead(pid: int) -> bool:
+    """Whether it has ended. Who adopted it may be slow to reap it, or never do: a zombie is dead, too."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True
+
+
 def parent_is_gone() -> bool:
     """Whether this process has been handed to another parent than the one that started it."""
     return os.getppid() != _PARENT

@@ -527,7 +527,7 @@ def sweep_stale(folder: str, uids: range) -> list[str]:
     removed = []
     for name in _list(folder):
         pid, _, mark = name[len(HOME_PREFIX) :].partition("-")
-        if not name.startswith(HOME_PREFIX) or not pid.isdigit() or os.path.exists("/proc/" + pid):
+        if not name.startswith(HOME_PREFIX) or not pid.isdigit() or not kernel.is_dead(int(pid)):
             continue
         path = "%s/%s" % (folder.rstrip("/"), name)
         try:

@@ -34,7 +34,7 @@ class Line:
     key: str
     state: str
     attempts: int
-    received_at: float
+    pulled_at: float
     graded_at: float | None
     dead: bool
     verdict: str
@@ -131,7 +131,7 @@ def _rows(found: Evidence) -> Iterator[str]:
         if not line.dead and item.kind is not Kind.PLAIN:
             yield f"{line.key}: no dead letter, though it should be one"
         end = line.graded_at or float("inf")
-        hits = sum(hit.at <= end and hit.until >= line.received_at for hit in found.hits)
+        hits = sum(hit.at <= end and hit.until >= line.pulled_at for hit in found.hits)
         if line.attempts > 1 + hits:
             yield f"{line.key}: {line.attempts} attempts, and {hits} blows while it was being graded"
     for item in found.items:

@@ -6,7 +6,6 @@ Runs in: tools. One thread; nothing here asks the service anything.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.health import Level, Thresholds, Unreadable, judge, read
-from tests.chaos.service import Service
+from tests.chaos.service import Service, Unavailable
 
 EVERY_S: Final = 0.4
 THRESHOLDS: Final = Thresholds(unreachable_s=4.0, lost_s=30.0, backlog_s=600.0, stuck_s=900.0, dead_s=0.5)
 """A drill lasts seconds, not minutes. What lies in the dead letters was put there by the script."""
 
 _COLUMNS: Final = (
-    "id, student_key, submission_id, state, attempts, received_at, graded_at, closed_at, dead_at, verdict,"
+    "id, student_key, submission_id, state, attempts, pulled_at, graded_at, closed_at, dead_at, verdict,"
     " blame, reason, body"
 )
 
@@ -65,7 +64,7 @@ class Observer:
     def _look(self) -> None:
         """A row that was graded stays as it was graded: the same reply, no further attempt, never back."""
         since = self._looked_at - 5.0
-        with contextlib.suppress(sqlite3.Error):  # it may not be there yet, or be busy
+        with contextlib.suppress(Unavailable):  # it may not be there yet, or be busy
             rows = self._service.rows(_COLUMNS, "closed_at IS NULL OR closed_at > ?", since)
             self._looked_at = time.time()
             for row in rows:

@@ -6,7 +6,6 @@ Runs in: tools.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -100,17 +99,14 @@ def _against(judge: LmsJudge, text: str) -> str:
 
 
 def _journal(service: Service) -> list[Line]:
-    columns = "student_key, state, attempts, received_at, graded_at, dead_at, verdict, reason"
-    try:
-        rows = service.rows(columns)
-    except sqlite3.Error:
-        return []
+    columns = "student_key, state, attempts, pulled_at, graded_at, dead_at, verdict, reason"
+    rows = service.rows(columns)
     return [
         Line(
             row["student_key"],
             row["state"],
             row["attempts"],
-            row["received_at"],
+            row["pulled_at"],
             row["graded_at"],
             row["dead_at"] is not None,
             row["verdict"] or "none",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from tests.chaos.observer import Observer, Sample, sample
 from tests.chaos.processes import Found, below, gone
 from tests.chaos.proxy import Proxy
 from tests.chaos.script import AHEAD, Blow, Drill, Item, Kind, Plan, Target, Trouble
-from tests.chaos.service import Broken, QueueServer, Service, until
+from tests.chaos.service import Broken, QueueServer, Service, Unavailable, until
 from xqueue.errors import QueueError
 
 TICK_S: Final = 0.03
@@ -159,6 +158,7 @@ class Run:
             if not self._patiently(self._all_closed, 240):
                 self.story.violations.append("the journal has open rows four minutes after the last result")
             self.story.seconds = time.monotonic() - began
+            self._calm()
             self._leave_nothing()
         finally:
             self._ended.set()
@@ -201,7 +201,7 @@ class Run:
         return set(self.story.current.values()) <= self._lms.keys()
 
     def _all_closed(self) -> bool:
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(Unavailable):
             return not self._service.rows("id", "closed_at IS NULL")
         return False
 
@@ -226,7 +226,7 @@ class Run:
         waiting = sum(stop_s == float("inf") for _, _, _, stop_s in self._stopped)
         try:
             rows = self._service.rows("student_key, attempts", "state = 'RECEIVED' AND closed_at IS NULL")
-        except sqlite3.Error:
+        except Unavailable:
             return False
         mine = [row["attempts"] for row in rows if not self._is_poison(row["student_key"])]
         return all(attempts + waiting < MAX_ATTEMPTS - 1 for attempts in mine)
@@ -326,7 +326,7 @@ class Run:
 
     def _poison(self) -> None:
         """Kill whoever grades a poisoned submission, once for each of its attempts."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(Unavailable):
             rows = self._service.rows(
                 "id, student_key, attempts, owner", "state = 'RECEIVED' AND closed_at IS NULL"
             )

@@ -88,6 +88,10 @@ class Broken(Exception):
     """A part did not come up. The message holds the end of its log."""
 
 
+class Unavailable(Exception):
+    """The journal is not there yet, or busy."""
+
+
 def until(condition: Callable[[], object], timeout_s: float, every_s: float = 0.05) -> bool:
     """Whether `condition` came true in time."""
     deadline = time.monotonic() + timeout_s

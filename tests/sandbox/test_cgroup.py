@@ -128,6 +128,22 @@ def test_sweep_takes_away_groups_of_the_dead_and_leaves_those_of_the_living(grou
     assert all(folder.is_dir() for folder in group.folders())
 
 
+def test_sweep_takes_away_the_group_of_a_dead_one_whom_nobody_has_reaped() -> None:
+    """Whoever adopts the workers of a killed supervisor may be slow to reap them, or never do."""
+    code = "import os\nfrom sandbox import cgroup\nmade = cgroup.make(5)\nprint(*made.folders())"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    orphans = {Path(word) for word in process.stdout.read().split()}
+    assert orphans
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        cgroup.sweep()
+        assert not any(folder.exists() for folder in orphans)
+    finally:
+        process.wait(10)
+        process.stdout.close()
+
+
 def test_part_cannot_lead_elsewhere() -> None:
     if (made := cgroup.make(78, "../c/../../x")) is not None:
         try:
