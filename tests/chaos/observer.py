@@ -30,6 +30,7 @@ class Sample:
     """Status and health at one time (unix seconds). `causes` of queues and their seats, without Nones."""
 
     at: float
+    written_at: float
     causes: frozenset[str]
     running: bool  # every seat is RUNNING, and so is the service
     level: Level
@@ -99,7 +100,7 @@ def sample(service: Service) -> Sample:
     running = (
         status.get("state") == "RUNNING" and bool(slots) and all(slot["state"] == "RUNNING" for slot in slots)
     )
-    return Sample(now, frozenset(causes), running, level, text)
+    return Sample(now, status.get("written_at", 0.0), frozenset(causes), running, level, text)
 
 
 def worst(values: Sequence[float], share: float) -> float:

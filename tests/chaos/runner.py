@@ -354,7 +354,13 @@ class Run:
             Failed: it does not get well.
         """
         self._proxy.spoil(False)
-        if not self._patiently(lambda: _well(sample(self._service)), WELL_S):
+        since = time.time() + 0.5  # what was written before the last blow is worth nothing
+
+        def well() -> bool:
+            seen = sample(self._service)
+            return _well(seen) and seen.written_at > since
+
+        if not self._patiently(well, WELL_S):
             raise Failed(f"not well {WELL_S:.0f} s after the last blow: {sample(self._service)}")
 
     def _patiently(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -383,7 +389,7 @@ class Run:
         self._gate = gate
         mend = self._break(drill.trouble)
         named = self._first(broke, drill.hold_s, lambda seen: cause in seen.causes)
-        red = self._first(broke, drill.hold_s, lambda seen: seen.level is not Level.OK and cause in seen.text)
+        red = self._first(broke, drill.hold_s, lambda seen: _red(seen, cause))
         until(lambda: time.time() >= broke + drill.hold_s, drill.hold_s + 1, 0.1)
         if named is None:
             wrong.append(f"the status never said {cause}")
@@ -394,7 +400,8 @@ class Run:
             if lapses:
                 wrong.append(f"{len(lapses)} times the status did not say {cause}: {lapses[0]}")
         if red is None:
-            wrong.append(f"health never said {cause}")
+            said = Counter(s.text[:300] for s in self.observer.samples if s.at > broke)
+            wrong.append(f"health never said {cause}, but {dict(said)}")
         mended = time.time()
         mend()
         if drill.trouble is Trouble.DISK_FULL:  # a result that cannot be stored is made again
@@ -499,6 +506,10 @@ def _is_ours(process: psutil.Process) -> bool:
         words = " ".join(process.cmdline())
         return "warden" in words or "sandbox" in words or "supervisor" in words
     return False
+
+
+def _red(seen: Sample, cause: str) -> bool:
+    return seen.level is not Level.OK and cause in seen.text
 
 
 def _well(seen: Sample) -> bool:
