@@ -196,7 +196,9 @@ def _queue(name: str, queue: dict[str, Any]) -> QueueView:
         _time(queue, "since"),
         _text(queue, "cause"),
         _text(queue, "message"),
-        tuple(_slot(slot) for slot in slots if isinstance(slot, dict)) if isinstance(slots, list) else (),
+        tuple(_slot(slot) for slot in slots if isinstance(slot, dict))
+        if isinstance(slots, list | tuple)
+        else (),
         _time(queue, "last_poll_at"),
         _time(queue, "last_poll_ok_at"),
         _time(queue, "last_delivered_at"),

@@ -195,7 +195,8 @@ class _Step:
             self.alarms[key] = replace(alarm, gone_at=gone_at)
             return
         del self.alarms[key]
-        text = f"over after {span(gone_at - alarm.opened_at)}"
+        began = alarm.opened_at if alarm.since is None else min(alarm.since, alarm.opened_at)
+        text = f"over after {span(gone_at - began)}"
         if alarm.returns:
             text += f", in which it came and went {alarm.returns + 1} times"
         self._tell(Change.RECOVERED, alarm, f"{text}; it was: ")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from graders.model import Cause
 from supervisor.advice import ADVICE
 from supervisor.alerts.model import Change, Letter, News
 from supervisor.health import span, stamp
@@ -85,6 +86,12 @@ def _letter(
         news=tuple(news[:MAX_NEWS]),
         host=sender.host,
     )
+
+
+def to_do(cause: Cause) -> str:
+    """Where the trouble is, and what to do about it, in one line."""
+    advice = ADVICE[cause]
+    return f"trouble in {advice.part}; what to do: {advice.remedy}"
 
 
 def _block(one: News, now: float) -> str:

@@ -49,7 +49,7 @@ from supervisor.secrets import SecretError, read_secret, seal
 from supervisor.settings import Channel, Severity
 from supervisor.status import ChannelStatus
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("supervisor.alerts.sender")  # also where it is __main__
 
 RETRY: Final = Backoff(first_s=2.0, ceiling_s=60.0)
 SCAN_S: Final = 5.0

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Find out what isolation this machine can give, and what mends what it cannot.",
     ),
     "status": ("supervisor.cli.status:status", "Show what the service is doing."),
+    "alert": ("supervisor.cli.alert:alert", "Alarms: list those that stand, try the ways to people."),
     "dead": ("supervisor.cli.dead:dead", "The dead-letter box: list, show, retry, drop."),
     "replay": (
         "supervisor.cli.replay:replay",

@@ -22,6 +22,8 @@ import click
 from graders.model import Cause, Judgement
 from sandbox import cgroup
 from sandbox.model import SandboxError
+from supervisor.alerts.lanes import lanes_of
+from supervisor.alerts.post import MISSING, known
 from supervisor.cli.options import config_options
 from supervisor.config import (
     ClassSettings,
@@ -35,7 +37,7 @@ from supervisor.config import (
 from supervisor.foreign import refusal
 from supervisor.log import plain
 from supervisor.secrets import SecretError, read_secret
-from supervisor.settings import Sandbox
+from supervisor.settings import Audience, Sandbox
 
 if TYPE_CHECKING:
     from graders.program import ProgramHandler
@@ -141,7 +143,9 @@ def examine(path: Path, overrides: Sequence[str], *, graders: bool) -> Report:
         return report
     report.loaded = config
     report.warnings += config.warnings
+    report.warnings += alert_remarks(config)
     report.problems += secret_problems(config)
+    report.problems += alert_problems(config)
     report.problems += handler_problems(config)
     if graders:
         with cgroup.delegated():  # as `warden run` does
@@ -157,6 +161,50 @@ def secret_problems(config: Config) -> Iterator[Problem]:
                 read_secret(ref)
             except SecretError as error:
                 yield Problem(ref.setting, str(error).removeprefix(f"{ref.setting}: "))
+
+
+def alert_remarks(config: Config) -> Iterator[Problem]:
+    """Who would not hear of trouble. None of it stops the service."""
+    channels = config.alerts.channels
+    reached = {audience for channel in channels for audience in channel.audience}
+    if not channels:
+        yield Problem("alerts", "there is no channel: nobody is told of trouble; see docs/alerts.md")
+    for audience in (Audience.TEAM, Audience.ADMIN):
+        if channels and audience not in reached:
+            yield Problem("alerts.channels", f'none reaches "{audience.value}"; add it to one of them')
+    with_contact = [
+        f"queues.{name}.handlers[{index}].contact"
+        for name, queue in config.queues.items()
+        for index, handler in enumerate(queue.handlers)
+        if handler.contact
+    ]
+    if with_contact and channels and Audience.CONTACTS not in reached:
+        yield Problem(with_contact[0], 'is never told: no channel of [alerts.channels] is for "contacts"')
+
+
+def alert_problems(config: Config) -> Iterator[Problem]:
+    """Channels that cannot work."""
+    for channel in config.alerts.channels:
+        here = f"alerts.channels.{channel.name}"
+        if channel.command:
+            if not os.access(channel.command[0], os.X_OK):
+                yield Problem(f"{here}.command", f"{channel.command[0]} is not a program that can be started")
+            continue
+        try:
+            lanes = lanes_of(channel, os.environ)
+        except SecretError as error:
+            setting, _, text = str(error).partition(": ")
+            yield Problem(setting, text)
+            continue
+        for number, lane in enumerate(lanes, 1):
+            if lane.url is not None and (why := known(lane.url.replace("{contact}", "a@example.org"))):
+                yield Problem(here, f"URL {number} {why}" if why != MISSING else why)
+    if config.alerts.ping is not None:
+        try:
+            read_secret(config.alerts.ping.url)
+        except SecretError as error:
+            setting, _, text = str(error).partition(": ")
+            yield Problem(setting, text)
 
 
 def handler_problems(config: Config) -> Iterator[Problem]:

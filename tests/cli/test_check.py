@@ -19,6 +19,10 @@ grader.add_test(gradelib.Test(lambda submission: print(submission.double(4)), "d
 """
 
 CONFIG = """
+[alerts.channels.all]
+audience = ["team", "admin"]
+command = ["/bin/true"]
+
 [servers.main]
 url = "https://xqueue.example.org"
 username = "warden"
