@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ import click
 import msgspec
 
 from supervisor.cli.health import status_file_of
-from supervisor.health import Health, Level, Unreadable, judge, span, view
+from supervisor.diagnosis import Diagnosis, examine
+from supervisor.health import Health, Level, Unreadable, span
+from supervisor.histogram import BUCKETS_S, Histogram
 from supervisor.log import plain
 from supervisor.status import (
     QueueStatus,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 REDRAW_S = 1.0
+TIMES = ("wait", "grading", "delivery", "total")
 
 _STATE_STYLES = {
     SlotState.RUNNING: "green",
@@ -64,10 +67,12 @@ _LEVEL_STYLES = {
     help="The configuration; tells where the status file is.",
 )
 @click.option("--status-file", type=click.Path(path_type=Path), help="The status file itself.")
-@click.option("--json", "as_json", is_flag=True, help="The document as it is, nothing else.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The document, with `health` and `diagnoses` of this moment."
+)
 @click.option("--watch", is_flag=True, help="Redraw every second until Ctrl-C.")
 def status(config: str, status_file: Path | None, as_json: bool, watch: bool) -> None:
-    """Show what the service is doing.
+    """Show what the service is doing; if it is not well: who is to blame, since when, and what to do.
 
     Reads the status file only, so it works for any user who may read it, and while the service is down: then
     it shows the last that is known, with its age. The exit code is 0 if there was something to show, else 1;
@@ -78,9 +83,7 @@ def status(config: str, status_file: Path | None, as_json: bool, watch: bool) ->
     try:
         path = status_file or Path(status_file_of(config))
         if as_json:
-            raw = read_bytes(path)
-            decode(raw)  # what is printed is a status document, or nothing is
-            sys.stdout.write(raw.decode("utf-8").rstrip("\n") + "\n")
+            sys.stdout.write(as_text(read_bytes(path), time.time()) + "\n")
             return
         from rich.console import Console
 
@@ -104,6 +107,22 @@ def read(path: Path) -> Status:
         return decode(raw)
     except StatusUnreadable as error:
         raise StatusUnreadable(f"{path}: {error}") from error
+
+
+def as_text(raw: bytes, now: float) -> str:
+    """The document of the bytes `raw` as one line of JSON, with what follows from it: health and diagnoses.
+
+    Raises:
+        StatusUnreadable
+    """
+    health, diagnoses = examine(decode(raw), now)
+    document = json.loads(raw)
+    document["health"] = {"level": health.level.name, "text": health.text}
+    document["diagnoses"] = [
+        msgspec.to_builtins(one) | {"level": one.level.name, "level_code": int(one.level)}
+        for one in diagnoses
+    ]
+    return json.dumps(document, ensure_ascii=False)
 
 
 def _watch(path: Path, console: Console) -> None:
@@ -134,10 +153,13 @@ def render(document: Status, now: float) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    health = judge(view(json.loads(msgspec.json.encode(document))), now)
-    parts: list[RenderableType] = [_head(document, health, now)]
-
+    health, diagnoses = examine(document, now)
+    parts: list[RenderableType] = [_head(document, health, diagnoses, now)]
+    for one in diagnoses:
+        parts += [Text(""), _diagnosis(one, now)]
     parts += [Text(""), _queues(document, now)]
+    if (spread := _times(document)) is not None:
+        parts += [Text(""), spread]
 
     if notes := [*_paused(document.queues, now), *_reloaded(document.reload, now)]:
         parts += [Text(""), *(Text(line, style="cyan") for line in notes)]
@@ -232,7 +254,61 @@ def _queues(document: Status, now: float) -> Table:
     return table
 
 
-def _head(document: Status, health: Health, now: float) -> Any:
+def _diagnosis(one: Diagnosis, now: float) -> Table:
+    """One trouble: a line, and under it who, since when, what speaks for it, what to do."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    head = Text(one.level.name, style=_LEVEL_STYLES[one.level])
+    since = "" if one.since is None else f"since {_clock(one.since)} ({span(now - one.since)})"
+    table.add_row(head, Text(" ".join(filter(None, (one.cause, since))), style="bold"))
+    rows = [("to blame", f"{one.blame.value}: {one.part}")]
+    if one.queues:
+        rows.append(("affects", ", ".join(one.queues)))
+    rows += [("evidence" if index == 0 else "", text) for index, text in enumerate(one.evidence)]
+    rows.append(("what to do", one.remedy.replace("`", "")))
+    for name, text in rows:
+        table.add_row(Text(f"  {name}", style="dim"), Text(plain(text)))
+    return table
+
+
+def _times(document: Status) -> Table | None:
+    """How long things took in this life: half of all, and all but one in twenty, were quicker."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if document.buckets_s != BUCKETS_S:  # another version's: not ours to read
+        return None
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("p50 / p95", overflow="fold")
+    for column in TIMES:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, queue in document.queues.items():
+        told = [queue.times.get(which, Histogram()) for which in TIMES]
+        if any(histogram.count for histogram in told):
+            table.add_row(Text(plain(name)), *(Text(_spread(histogram)) for histogram in told))
+    return table if table.row_count else None
+
+
+def _spread(histogram: Histogram) -> str:
+    half, most = histogram.quantile(0.5), histogram.quantile(0.95)
+    return "" if half is None or most is None else f"{_short(half)} / {_short(most)}"
+
+
+def _short(seconds: float) -> str:
+    return (
+        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else span(seconds)
+    )
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
+
+
+def _head(document: Status, health: Health, diagnoses: Sequence[Diagnosis], now: float) -> Any:
     from rich.text import Text
 
     age_s = now - document.written_at
@@ -241,7 +317,8 @@ def _head(document: Status, health: Health, now: float) -> Any:
     text.append(f"  pid {document.pid}  up {span(document.written_at - document.started_at)}")
     text.append(f"  {document.config_path}\n", style="dim")
     text.append(health.level.name, style=_LEVEL_STYLES[health.level])
-    text.append(f" {health.text}")
+    blamed = dict.fromkeys(f"{one.blame.value} ({one.part})" for one in diagnoses)
+    text.append(f", to blame: {plain('; '.join(blamed))}" if blamed else f" {plain(health.text)}")
     if health.level is not Level.OK:
         text.append(f"\nas of {document.written_at_iso} ({span(age_s)} ago)", style="dim")
     return text
