@@ -88,7 +88,8 @@ def hear_score(signal: object, sender: object, score: object, **_: object) -> No
     seconds = float(SWITCHES.get("score_sleep_s", 0))  # type: ignore[arg-type]
     if seconds:
         time.sleep(seconds)
-    if SWITCHES.get("score_raises"):
+    raises = SWITCHES.get("score_raises")
+    if raises is True or (isinstance(raises, list) and score.submission_id in raises):  # type: ignore[attr-defined]
         raise RuntimeError("the course or the block is gone")
     EVENTS.append({"points_earned": score.points_earned, "score_msg": score.score_msg})  # type: ignore[attr-defined]
 
