@@ -12,6 +12,9 @@ channel (it spoke), the signal pipe. Everything else is a deadline, and the loop
     reconcile  start what shall run and does not, end what shall not; grant polls (one in flight per queue)
     publish    the status document, when something changed, and now and then for its age
 
+How many seats a queue has now says supervisor.rations; what is not to be tried at present, because it failed
+too often, says supervisor.switchboard.
+
 Polls are granted, not taken: a worker that is free says `wants_turn`, the pacer of its queue says when, and
 the one that waited longest gets the grant. If its holder dies the grant is free again.
 
@@ -30,17 +33,22 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
-from graders.model import Cause
+from graders.model import Blame, Cause
 from supervisor import signals, slot, spawn
 from supervisor.events import (
+    Balked,
+    Begun,
     ChannelClosed,
     Delivered,
     GoHome,
+    Graded,
     Grant,
+    Hold,
     Inherit,
     Order,
     Phase,
@@ -59,10 +67,12 @@ from supervisor.pauses import Watch
 from supervisor.place import Place, how_it_ended, spares
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan, Reloader
 from supervisor.publisher import Observer, Publisher
+from supervisor.rations import Rations
 from supervisor.seating import Seating
 from supervisor.slot import Action
 from supervisor.spawn import Seat
 from supervisor.status import Reload, ServiceState, SlotState
+from supervisor.switchboard import Switchboard, told
 from supervisor.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -86,6 +96,7 @@ class Arbiter:
         observers: see each status document as it is written.
         reloader: reads the configuration again, for SIGHUP; without one it changes nothing.
         pauses: which queues are paused.
+        cpus: what the service may use; by default what the system says.
     """
 
     def __init__(
@@ -101,6 +112,7 @@ class Arbiter:
         observers: Sequence[Observer] = (),
         reloader: Reloader | None = None,
         pauses: Watch | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> None:
         self._plan = plan
         self._main = main
@@ -116,8 +128,11 @@ class Arbiter:
         self._state = ServiceState.STARTING
         self._ledger = Ledger()
         self._turns = Turns(dice)
-        self._publisher = Publisher(plan, self._ledger, wall, observers)
-        self._seating = Seating(sorted(os.sched_getaffinity(0)))
+        self._switchboard = Switchboard(plan.breakers, dice)
+        self._publisher = Publisher(plan, self._ledger, self._switchboard, wall, observers)
+        cpus = sorted(os.sched_getaffinity(0)) if cpus is None else list(cpus)
+        self._seating = Seating(cpus)
+        self._rations = Rations(self._seating, self._turns, self._switchboard, len(cpus), plan.bursts, dice)
         self._births = 0
         self._told_systemd = float("-inf")
         self._mercy_until = float("-inf")
@@ -139,7 +154,7 @@ class Arbiter:
             self._selector.register(pipe, selectors.EVENT_READ, lambda: self._on_signals(pipe))
             self._publish(self._clock(), must=True)  # and see that it can be written, before anybody is born
             try:
-                self._reconcile()
+                self._reconcile(self._clock())
                 while not self._finished():
                     self._turn()
             finally:
@@ -172,8 +187,10 @@ class Arbiter:
             merciful = now < self._mercy_until and place.machine.state is not SlotState.DRAINING
             if not (merciful and place.machine.alive):
                 self._step(place, slot.Tick())
-        self._reconcile()
+        self._break(now)
+        self._reconcile(now)
         self._heed_pauses()
+        self._hold(now)
         self._grant(now)
         self._publish(now)
         self._tell_systemd(now)
@@ -185,8 +202,9 @@ class Arbiter:
         deadlines = [place.machine.deadline for place in self._seating if place.machine.deadline is not None]
         if now < self._mercy_until:
             deadlines = [max(deadline, self._mercy_until) for deadline in deadlines]
-        if (turn_at := self._turns.next_at()) is not None:
-            deadlines.append(turn_at)
+        turn_at = self._turns.next_at() if self._switchboard.host.closed else None
+        others = (turn_at, self._switchboard.next_at(now), self._rations.next_at())
+        deadlines += [at for at in others if at is not None]
         deadlines.append(self._publisher.due_at)
         if self._notifier.watchdog_s is not None:
             deadlines.append(self._told_systemd + self._notifier.watchdog_s)
@@ -243,19 +261,33 @@ class Arbiter:
                 case Polled(how):
                     self._turns.ended(place, how, now, event.queue_length)
                     self._ledger.queues[place.queue].queue_length = self._turns.state(place.queue).length
+                    if how in (Poll.HIT, Poll.EMPTY):
+                        self._switchboard.answered(place.queue, now)
                     if how is Poll.EMPTY:
                         self._succeeded(place)
                         continue  # for an empty poll the document is not written sooner
                 case Delivered():
                     self._succeeded(place)
+                case Begun():
+                    self._switchboard.begun(place.queue, place.id, event)
+                case Balked(cause, message):
+                    self._switchboard.failed(place.queue, place.id, cause, message, now)
+                case Graded():
+                    place.graded += 1
+                    if event.blame is Blame.SERVICE:
+                        self._switchboard.failed(place.queue, place.id, event.cause, event.message, now)
+                    else:
+                        self._switchboard.graded(place.queue, place.id, now)
                 case Trouble():
                     place.trouble = event
                     log.warning(
                         "trouble", extra={"slot": place.id, "cause": event.cause.value, "why": event.message}
                     )
                 case _:
-                    place.graded += event.__struct_config__.tag == "graded"
+                    pass  # for the ledger only
             self._publisher.changed()
+        if word.phase is Phase.IDLE:
+            self._switchboard.idle(place.id, now)
         self._turns.heard(place, word.wants_turn and place.machine.state is SlotState.RUNNING)
 
     def _succeeded(self, place: Place) -> None:
@@ -278,8 +310,14 @@ class Arbiter:
         for other in self._seating:
             if other.queue == place.queue and other.child is not None:
                 self._order(other, Inherit(place.owner, place.spared))
-        self._step(place, how_it_ended(code, place.trouble))
+        at_work = self._switchboard.at_work(place.id)
+        self._step(place, replace(how_it_ended(code, place.trouble), at_work=at_work))
         machine = place.machine
+        if code == spawn.EXIT_ORDERLY or machine.cause is None or self._terms:
+            self._switchboard.left(place.id, self._clock())
+        else:
+            why = (machine.cause, machine.message)
+            self._switchboard.died(place.queue, place.id, place.owner, *why, self._clock())
         if code != spawn.EXIT_ORDERLY and machine.cause is not None:
             fields = {"slot": place.id, "cause": machine.cause.value, "why": machine.message}
             log.error("worker died", extra={**fields, "pid": child.pid, "state": machine.state.value})
@@ -319,7 +357,8 @@ class Arbiter:
             message = f"cannot start a worker: {error.strerror}"
             self._step(place, slot.Exited(orderly=False, cause=Cause.RESOURCE, message=message))
             return
-        place.child = child
+        place.child, place.told = child, Hold()
+        self._tell_holds(place)
         self._ledger.started(place.queue)
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_channel(place))
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_exit(place))
@@ -365,6 +404,8 @@ class Arbiter:
         for place in self._adopt(change.plan):
             self._step(place, slot.Renew())
         for queue in change.renew:
+            self._switchboard.forget(queue)  # what failed may be mended
+            self._switchboard.serve(queue)
             for place in self._seating.of(queue):
                 self._step(place, slot.Renew())
 
@@ -383,6 +424,7 @@ class Arbiter:
             book = QueueLedger(queue.server, backlog=queue.backlog, backlog_oldest_at=queue.backlog_oldest_at)
             self._ledger.queues[queue.name] = book
         book.server = queue.server
+        book.slots_min, book.slots_max = queue.workers, max(queue.workers, queue.most or 0)
         book.refused = (Cause.CONFIG, short(queue.refused)) if queue.refused else None
         if queue.refused:
             self._ledger.alert(Cause.CONFIG, short(queue.refused), queue.name, self._wall())
@@ -390,14 +432,16 @@ class Arbiter:
             return []
         self._ledger.servers.setdefault(queue.server, ServerLedger(""))
         self._turns.open(queue.name, queue.pace)
+        self._switchboard.serve(queue.name)
         return self._seating.arrange(queue)
 
     # -- reconcile ---------------------------------------------------------------------------------------
 
-    def _reconcile(self) -> None:
+    def _reconcile(self, now: float) -> None:
         """Start what shall run and does not; end what shall not; forget what is gone."""
         if self._terms:
             return
+        self._rations.decide(self._plan.queues, now)
         gone = False
         for place in self._seating:
             if place.wanted:
@@ -418,6 +462,7 @@ class Arbiter:
                 continue
             book = self._ledger.queues.pop(name)
             self._turns.close(name)
+            self._switchboard.forget(name)
             self._publisher.changed()
             if book.backlog:
                 text = f"{book.backlog} submissions stay in the journal, their queue {name} is not configured"
@@ -455,11 +500,52 @@ class Arbiter:
     def _grant(self, now: float) -> None:
         if self._state is ServiceState.DRAINING:
             return
-        for place in self._turns.due(now):
-            if self._order(place, Grant(length=now >= self._turns.state(place.queue).ask_at)):
-                self._turns.granted(place, now)
-                self._ledger.granted(place.queue, self._wall())
-                self._step(place, slot.Asked())
+        if self._switchboard.host.closed:
+            for place in self._turns.due(now):
+                self._give(place, now)
+            return
+        queue = self._switchboard.probe(self._turns.ready(now), now)
+        if queue is not None:
+            place = self._turns.take(queue)
+            self._switchboard.probes(queue, place.id, now)
+            self._tell_holds(place)
+            self._give(place, now)
+
+    def _give(self, place: Place, now: float) -> None:
+        if self._order(place, Grant(length=now >= self._turns.state(place.queue).ask_at)):
+            self._turns.granted(place, now)
+            self._ledger.granted(place.queue, self._wall())
+            self._step(place, slot.Asked())
+
+    # -- breakers ----------------------------------------------------------------------------------------
+
+    def _break(self, now: float) -> None:
+        """Tell of breakers that opened and closed."""
+        self._switchboard.tick(now)
+        for change in self._switchboard.changes():
+            level, text = told(change)
+            unit, cause = change.unit, change.after.cause or Cause.HOST
+            fields = {"queue": unit.queue or None, "grader": unit.grader or None, "state": change.after.state}
+            log.log(level, "breaker", extra={**fields, "cause": cause.value, "why": text})
+            if level >= logging.ERROR:
+                self._ledger.alert(cause, text, unit.queue, self._wall(), unit.grader)
+            self._publisher.changed()
+
+    def _hold(self, now: float) -> None:
+        """Tell each worker what it has to leave in the journal, and who tries what others leave."""
+        if self._terms:
+            return
+        for place in self._seating:
+            if place.child is None:
+                continue
+            if self._turns.waits(place):
+                self._switchboard.try_problems(place.queue, place.id, now)
+            self._tell_holds(place)
+
+    def _tell_holds(self, place: Place) -> None:
+        holds = self._switchboard.held(place.queue, place.id)
+        if holds != place.told and self._order(place, holds):
+            place.told = holds
 
     # -- publish -----------------------------------------------------------------------------------------
 

@@ -51,6 +51,23 @@ class Received(msgspec.Struct, frozen=True, tag="received"):
     again: bool = False
 
 
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """An attempt begins. Until its end is told, the death of the worker is the death at this.
+
+    `learner`: equal for all that one learner sends in, and tells nothing else of him.
+    """
+
+    grader: str
+    learner: str
+
+
+class Balked(msgspec.Struct, frozen=True, tag="balked"):
+    """The attempt failed by the fault of the service; it is made again."""
+
+    cause: Cause
+    message: str
+
+
 class Graded(msgspec.Struct, frozen=True, tag="graded"):
     """A result is in the journal. `message` is for operators, empty when the learner is to blame.
 
@@ -111,7 +128,7 @@ class Layers(msgspec.Struct, frozen=True, tag="layers"):
     layers: tuple[str, ...]
 
 
-Happened = Polled | Received | Graded | Delivered | Dead | Trouble | Well | Backlog | Layers
+Happened = Polled | Received | Begun | Balked | Graded | Delivered | Dead | Trouble | Well | Backlog | Layers
 
 
 class Word(msgspec.Struct, frozen=True, tag="word"):
@@ -147,7 +164,18 @@ class Stir(msgspec.Struct, frozen=True, tag="stir"):
     """Somebody has changed rows of the journal: look into it."""
 
 
-Order = Grant | GoHome | Inherit | Stir
+class Hold(msgspec.Struct, frozen=True, tag="hold"):
+    """From now on begin no attempt with these graders, or none at all; the submissions stay in the journal.
+
+    Each such order takes the place of the one before. What a granted poll brings may be begun all the same,
+    unless its grader is named.
+    """
+
+    graders: tuple[str, ...] = ()
+    everything: bool = False
+
+
+Order = Grant | GoHome | Inherit | Hold | Stir
 
 _WORDS: Final = msgspec.json.Decoder(Word)
 _ORDERS: Final = msgspec.json.Decoder(Order)

@@ -16,6 +16,7 @@ from supervisor.events import (
     GoHome,
     Grant,
     Happened,
+    Hold,
     Inherit,
     Order,
     Phase,
@@ -52,6 +53,8 @@ class Voice:
         self.granted = False
         self.asked_length = False  # with the last grant
         self.inherited: list[tuple[str, bool]] = []  # owner, spared
+        self.holds = Hold()
+        self.holds_changed = False
         self.stirred = False
 
     def happened(self, *events: Happened) -> None:
@@ -105,5 +108,7 @@ class Voice:
                 self.draining = True
             case Inherit(owner, spared):
                 self.inherited.append((owner, spared))
+            case Hold():
+                self.holds, self.holds_changed = order, True
             case Stir():
                 self.stirred = True

@@ -12,6 +12,8 @@ from typing import Final, TypeVar, assert_never
 from graders.model import Blame, Cause
 from supervisor.events import (
     Backlog,
+    Balked,
+    Begun,
     Dead,
     Delivered,
     Graded,
@@ -81,14 +83,21 @@ class QueueLedger:
     refused: Why | None = None  # its configuration is bad
     pause: Pause | None = None
     resumed_at: float | None = None
+    broken: Why | None = None  # its breaker, or the host's, is not closed
+    given_up: bool = False  # its breaker is open
+    slots_min: int = 0
+    slots_max: int = 0
+    slots_wanted: int = 0
 
     def why(self) -> Why | None:
         """The first reason for not being well."""
-        return self.refused or self.poll_trouble or next(iter(self.slot_troubles.values()), None)
+        known = self.refused or self.broken or self.poll_trouble
+        return known or next(iter(self.slot_troubles.values()), None)
 
     def status(self, slots: tuple[SlotStatus, ...], now: float) -> QueueStatus:
         """Its part of the document."""
-        state = SlotState.FATAL if self.refused else queue_state(slot.state for slot in slots)
+        given_up = self.refused or self.given_up
+        state = SlotState.FATAL if given_up else queue_state(slot.state for slot in slots)
         if state is not self.state or not self.since:
             self.state, self.since = state, now
         cause, message = self.why() or (None, "")
@@ -99,6 +108,9 @@ class QueueLedger:
             cause=cause,
             message=message,
             slots=slots,
+            slots_min=self.slots_min,
+            slots_max=self.slots_max,
+            slots_wanted=self.slots_wanted,
             polls=self.polls,
             last_poll_at=self.last_poll_at,
             last_poll_ok_at=self.last_poll_ok_at,
@@ -242,6 +254,8 @@ class Ledger:
                 book.backlog, book.backlog_oldest_at = count, oldest_at
             case Layers(sandbox, layers):
                 self.isolation[sandbox] = layers
+            case Begun() | Balked():
+                pass  # for the breakers; a Trouble tells of the second
             case _:
                 assert_never(event)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from graders.model import Cause
 from supervisor import slot, spawn
-from supervisor.events import Phase, Trouble
+from supervisor.events import Hold, Phase, Trouble
 from supervisor.slot import Slot
 from supervisor.spawn import Child
 from supervisor.status import SlotState, SlotStatus
@@ -39,6 +39,7 @@ class Place:
     until: float | None = None
     graded: int = 0
     spared: bool = False  # what the last worker here was grading when it died has no part in that
+    told: Hold = Hold()  # noqa: RUF009 (frozen); what its worker has been told to leave
     trouble: Trouble | None = None  # the last word of a worker that then died explains its death
 
     def status(self, now: float, wall: float) -> SlotStatus:

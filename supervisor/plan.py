@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor import elastic
 from supervisor.pacer import Pace
 from supervisor.slot import Policy
 from supervisor.spawn import Main
+from supervisor.switchboard import Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Plan:
     status_path: Path
     drain_s: float = 30.0
     policy: Policy = Policy()  # noqa: RUF009 (frozen)
+    breakers: Policies = Policies()  # noqa: RUF009
+    bursts: elastic.Policy = elastic.Policy()  # noqa: RUF009
     config_path: str = ""
     config_digest: str = ""
 

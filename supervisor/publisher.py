@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ from supervisor.ledger import Ledger
 from supervisor.place import Place
 from supervisor.plan import Plan
 from supervisor.status import Reload, ServiceState, SlotStatus, Status
+from supervisor.switchboard import Switchboard
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +47,17 @@ class Publisher:
     """
 
     def __init__(
-        self, plan: Plan, ledger: Ledger, wall: Callable[[], float], observers: Sequence[Observer] = ()
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        switchboard: Switchboard,
+        wall: Callable[[], float],
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.plan = plan
         self.reload: Reload | None = None
         self._ledger = ledger
+        self._switchboard = switchboard
         self._wall = wall
         self._observers = tuple(observers)
         self._started_at = wall()
@@ -101,8 +109,13 @@ class Publisher:
         """The status document as of `now`."""
         wall = self._wall()
         by_queue: dict[str, list[SlotStatus]] = {name: [] for name in self._ledger.queues}
+        wanted: Counter[str] = Counter()
         for place in places:
             by_queue[place.queue].append(place.status(now, wall))
+            wanted[place.queue] += place.wanted
+        for name, book in self._ledger.queues.items():
+            book.slots_wanted = wanted[name]
+            book.broken, book.given_up = self._switchboard.why(name), self._switchboard.given_up(name)
         queues = {
             name: self._ledger.queues[name].status(tuple(slots), wall) for name, slots in by_queue.items()
         }
@@ -120,6 +133,7 @@ class Publisher:
             queues=queues,
             totals=status.total(queues),
             alerts=self._ledger.alerts(),
+            breakers=tuple(self._switchboard.status(now, wall)),
             reload=self.reload,
             alarms=self._ledger.alarms,
             channels=dict(self._ledger.channels),

@@ -9,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from supervisor.events import Phase
 from supervisor.place import Place
 from supervisor.plan import QueuePlan
 
@@ -44,22 +45,35 @@ class Seating:
             self._shared.discard(queue.name)
         allowed = queue.cpus or self._cpus
         by_id = {place.id: place for place in self.of(queue.name)}
-        for number in range(queue.workers):
+        for number in range(max(queue.workers, queue.most or 0)):
             name = f"{queue.name}.{number}"
             place = by_id.pop(name, None)
             if place is None:
                 cpu = self._emptiest() if queue.cpus is None else queue.cpus[number % len(queue.cpus)]
-                self._places.append(Place(name, self._free_index(), queue.name, cpu))
+                own = number < queue.workers  # the others are borrowed, and wanted when they are needed
+                self._places.append(Place(name, self._free_index(), queue.name, cpu, wanted=own))
                 continue
-            place.wanted, place.retired = True, False
+            place.wanted, place.retired = place.wanted or number < queue.workers, False
             if place.cpu not in allowed or (
-                queue.cpus is not None and place.cpu != queue.cpus[number % len(queue.cpus)]
+                queue.cpus is not None
+                and number < queue.workers
+                and place.cpu != queue.cpus[number % len(queue.cpus)]
             ):
                 place.cpu = self._emptiest() if queue.cpus is None else queue.cpus[number % len(queue.cpus)]
                 moved.append(place)
         for place in by_id.values():
             place.wanted, place.retired = False, True
         return moved
+
+    def settle(self, place: Place, queue: QueuePlan) -> None:
+        """Put an empty seat that is borrowed on the CPU with the least to do, of those of its queue."""
+        busy: Counter[int | None] = Counter()
+        there: Counter[int | None] = Counter()
+        for other in self._places:
+            if other is not place and (other.wanted or other.machine.alive):
+                there[other.cpu] += 1
+                busy[other.cpu] += other.phase in (Phase.GRADE, Phase.DELIVER)
+        place.cpu = min(queue.cpus or self._cpus, key=lambda cpu: (busy[cpu], there[cpu]))
 
     def retire(self, queue: str) -> None:
         """The queue is gone: its seats are to be empty, and then forgotten."""
@@ -76,6 +90,7 @@ class Seating:
         return next(number for number in itertools.count() if number not in taken)
 
     def _emptiest(self) -> int:
-        """The CPU with the fewest seats of queues that share; the first of equals."""
-        seats = Counter(place.cpu for place in self._places if place.queue in self._shared)
+        """The CPU with the fewest seats of queues that share, without borrowed ones; the first of equals."""
+        shared = (place for place in self._places if place.queue in self._shared and place.wanted)
+        seats = Counter(place.cpu for place in shared)
         return min(self._cpus, key=lambda cpu: seats[cpu])

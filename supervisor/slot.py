@@ -75,12 +75,16 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process is gone. `orderly`: it meant to go. `hopeless`: starting it again is of no use for long."""
+    """The process is gone. `orderly`: it meant to go. `hopeless`: starting it again is of no use for long.
+
+    `at_work`: it was grading; that says more of what it graded than of the seat (supervisor.switchboard).
+    """
 
     orderly: bool
     cause: Cause
     message: str
     hopeless: bool = False
+    at_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +304,9 @@ def _exited(
     if event.orderly and not slot.killed and slot.state is SlotState.RUNNING:
         # RUNNING -> STARTING
         return _starting(slot, policy, now)
-    deaths = (*(at for at in slot.boot_deaths if at > now - policy.boot_window_s), now)
+    deaths = tuple(at for at in slot.boot_deaths if at > now - policy.boot_window_s)
+    if not event.at_work:
+        deaths = (*deaths, now)
     failures = slot.failures + 1
     dead = replace(
         slot,

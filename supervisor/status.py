@@ -50,6 +50,14 @@ class BreakerState(StrEnum):
     HALF_OPEN = "HALF_OPEN"  # one is let through, to see
 
 
+class BreakerUnit(StrEnum):
+    """What has a breaker, besides each slot (supervisor.switchboard)."""
+
+    HOST = "host"
+    QUEUE = "queue"
+    PROBLEM = "problem"  # a grader of a queue
+
+
 class ServiceState(StrEnum):
     """The states of the supervisor itself."""
 
@@ -85,6 +93,9 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
     message: str = ""
     slots: tuple[SlotStatus, ...] = ()
+    slots_min: int = 0  # always there
+    slots_max: int = 0  # in a burst
+    slots_wanted: int = 0  # now
     polls: int = 0
     last_poll_at: float | None = None
     last_poll_ok_at: float | None = None  # the server answered, with or without a submission
@@ -133,6 +144,19 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     dead: int = 0
     backlog: int = 0
     verdicts: dict[str, int] = {}
+
+
+class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A breaker that is not closed. `cause` and `message` are those of the failure that opened it."""
+
+    unit: BreakerUnit
+    queue: str = ""
+    grader: str = ""
+    state: BreakerState
+    since: float  # not closed since then
+    retry_at: float | None = None  # OPEN: one is tried then; HALF_OPEN: the trial counts as lost then
+    cause: Cause
+    message: str = ""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +221,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     queues: dict[str, QueueStatus] = {}
     totals: Totals = Totals()
     alerts: tuple[Alert, ...] = ()
+    breakers: tuple[BreakerStatus, ...] = ()  # those that are not closed
     reload: Reload | None = None
     alarms: tuple[Alarm, ...] = ()
     channels: dict[str, ChannelStatus] = {}

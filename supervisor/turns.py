@@ -81,6 +81,18 @@ class Turns:
             while line.waiting and not line.held_back and line.pacer.may_grant(now):
                 yield line.waiting.pop(0)
 
+    def ready(self, now: float) -> list[str]:
+        """Queues of which a worker could be given a grant."""
+        return [
+            name
+            for name, line in self._lines.items()
+            if line.waiting and not line.held_back and line.pacer.may_grant(now)
+        ]
+
+    def take(self, queue: str) -> Place:
+        """The worker of a ready queue that has waited longest, out of its line."""
+        return self._lines[queue].waiting.pop(0)
+
     def state(self, queue: str) -> Pacer:
         """How the polling of this queue stands."""
         return self._lines[queue].pacer

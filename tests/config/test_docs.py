@@ -17,6 +17,7 @@ from supervisor.status import (
     SCHEMA,
     Alarm,
     Alert,
+    BreakerStatus,
     ChannelStatus,
     QueueStatus,
     Reload,
@@ -52,7 +53,19 @@ def fields_of(page: str, heading: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "struct",
-    [Status, ServerStatus, QueueStatus, SlotStatus, Totals, Alert, Reload, Alarm, ChannelStatus, Histogram],
+    [
+        Status,
+        ServerStatus,
+        QueueStatus,
+        SlotStatus,
+        Totals,
+        Alert,
+        BreakerStatus,
+        Reload,
+        Alarm,
+        ChannelStatus,
+        Histogram,
+    ],
 )
 def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
     page = PAGE.with_name("status.md").read_text(encoding="utf-8")

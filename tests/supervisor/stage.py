@@ -7,6 +7,7 @@ keep to the channel's protocol (or break it on purpose) and write what they do t
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -21,11 +22,11 @@ from typing import Any
 
 import psutil
 
-from graders.model import Cause
-from supervisor import lock, log, notify, status
+from graders.model import Blame, Cause, Verdict
+from supervisor import breaker, elastic, lock, log, notify, status
 from supervisor.arbiter import Arbiter
 from supervisor.backoff import Backoff
-from supervisor.events import Inherit, Phase, Polled, Trouble, next_order, send
+from supervisor.events import Balked, Begun, Graded, Inherit, Phase, Polled, Trouble, next_order, send
 from supervisor.heartbeat import Voice
 from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace, Poll
@@ -34,8 +35,11 @@ from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
 from supervisor.settings import LogStyle
 from supervisor.slot import Policy
 from supervisor.spawn import EXIT_UNAVAILABLE, Main, Seat
+from supervisor.switchboard import Policies
 
 ROOT = Path(__file__).parents[2]
+CPUS = [*sorted(os.sched_getaffinity(0)), *sorted(os.sched_getaffinity(0))][:4]
+"""The service thinks that it may use these: some of them twice on a small machine."""
 POLICY = Policy(
     start_s=5.0,
     grace_s=0.3,
@@ -43,6 +47,12 @@ POLICY = Policy(
     backoff=Backoff(first_s=0.05, ceiling_s=0.1),
     boot_deaths=3,
     half_open_s=60.0,
+)
+BURSTS = elastic.Policy(grow_s=0.05, yield_s=0.2, linger_s=0.6)
+BREAKERS = Policies(
+    problem=breaker.Policy(failures=3, pause=Backoff(0.3, 1.0), trial_s=1.0),
+    queue=breaker.Policy(failures=4, pause=Backoff(0.4, 1.0), trial_s=math.inf),
+    host=breaker.Policy(failures=4, pause=Backoff(0.3, 1.0), trial_s=1.0, again=Backoff(0.1, 0.1)),
 )
 PATIENCE_S = 20.0
 
@@ -72,6 +82,52 @@ def gone(process: psutil.Process) -> bool:
 def note(folder: Path, *words: object) -> None:
     with (folder / "log").open("a") as file:
         file.write(" ".join(map(str, words)) + "\n")
+
+
+def busy(folder: Path) -> Main:
+    """Grades for 60 ms what is in FOLDER/QUEUE, a number of submissions; each of a learner of its own.
+
+    What it grades stands in FOLDER/QUEUE.grader: its name, and what comes of it: fine, balk or die.
+    """
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        voice = Voice(sock, time.monotonic)
+        waiting = folder / seat.queue
+        while not voice.draining:
+            voice.say(Phase.IDLE, 5.0, wants_turn=True)
+            voice.listen(4.0)
+            if voice.holds_changed:
+                voice.holds_changed = False
+                note(folder, "holds", seat.slot, voice.holds.everything, *voice.holds.graders)
+            if not voice.granted:
+                continue
+            voice.granted = False
+            voice.say(Phase.POLL, 5.0)
+            left = int(waiting.read_text()) if waiting.exists() else 0
+            if not left:
+                voice.happened(Polled(Poll.EMPTY))
+                continue
+            waiting.with_suffix(".new").write_text(str(left - 1))
+            waiting.with_suffix(".new").rename(waiting)
+            voice.happened(Polled(Poll.HIT))
+            grader, what = (folder / f"{seat.queue}.grader").read_text().split()
+            if grader in voice.holds.graders:
+                note(folder, "held", seat.slot, grader)
+                continue
+            voice.happened(Begun(grader, str(left)))
+            voice.say(Phase.GRADE, 5.0)
+            note(folder, "grades", seat.slot, seat.cpu, time.monotonic_ns())
+            signal.sigtimedwait([], 0.06)
+            if what == "die":
+                return 1
+            if what == "balk":
+                voice.happened(Balked(Cause.RESOURCE, "no memory"))
+            else:
+                voice.happened(Graded(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, 0.06, 0.0, grader))
+        note(folder, "home", seat.slot)
+        return 0
+
+    return main
 
 
 def polite(folder: Path) -> Main:
@@ -187,7 +243,7 @@ def curious(folder: Path) -> Main:
 
 
 MAINS: Mapping[str, Callable[[Path], Main]] = {
-    main.__name__: main for main in (polite, crashing, unable, stubborn, greedy, babbling, curious)
+    main.__name__: main for main in (busy, polite, crashing, unable, stubborn, greedy, babbling, curious)
 }
 
 
@@ -207,9 +263,13 @@ class Stage:
         except status.StatusUnreadable:
             return None
 
+    def at_once(self) -> None:
+        """Ask for a fresh document; it is there a moment later."""
+        self.process.send_signal(signal.SIGUSR2)
+
     def slot(self, name: str) -> status.SlotStatus:
         """The slot as it is written now; a fresh document is asked for first."""
-        self.process.send_signal(signal.SIGUSR2)
+        self.at_once()
         found = self.status()
         assert found is not None
         return next(s for queue in found.queues.values() for s in queue.slots if s.id == name)
@@ -266,23 +326,31 @@ def stage(folder: Path, main: str, **options: Any) -> Iterator[Stage]:
         process.wait()
 
 
-def plan(folder: Path, queues: Mapping[str, int], drain_s: float = 3.0) -> Plan:
-    """So many workers for each queue; 0: its configuration is bad."""
+def plan(folder: Path, queues: Mapping[str, int | list[int]], drain_s: float = 3.0) -> Plan:
+    """So many workers for each queue, or [least, most]; 0: its configuration is bad."""
+    bounds = {name: given if isinstance(given, list) else [given, given] for name, given in queues.items()}
     return Plan(
         queues=tuple(
             QueuePlan(
-                name, "s", workers, pace=Pace(0.02, 0.1), refused="no such folder" if not workers else ""
+                name,
+                "s",
+                least,
+                most,
+                pace=Pace(0.02, 0.1),
+                refused="" if least else "no such folder",
             )
-            for name, workers in queues.items()
+            for name, (least, most) in bounds.items()
         ),
         servers={"s": "http://127.0.0.1"},
         status_path=folder / "status.json",
         drain_s=drain_s,
         policy=POLICY,
+        bursts=BURSTS,
+        breakers=BREAKERS,
     )
 
 
-def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float = 3.0) -> int:
+def perform(folder: Path, main: str, queues: Mapping[str, int | list[int]], drain_s: float = 3.0) -> int:
     """Run the arbiter here, until it is drained."""
 
     def reloader() -> Change:
@@ -305,6 +373,7 @@ def perform(folder: Path, main: str, queues: Mapping[str, int], drain_s: float =
             observers=[MetricsFile(folder / "metrics.prom")],
             reloader=reloader,
             pauses=Watch(folder),
+            cpus=CPUS,
         ).run()
 
 
