@@ -9,6 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,7 +130,19 @@ def test_a_time_is_counted_in_the_bucket_that_it_just_reaches_and_all_above() ->
     assert value(status, "grading_seconds_bucket", queue="demo", le="21600") == 3
     assert value(status, "grading_seconds_bucket", queue="demo", le="+Inf") == 4
     assert value(status, "grading_seconds_count", queue="demo") == 4
+    assert value(status, "queue_wait_seconds_count", queue="demo") == 0, "nobody said when it was submitted"
     assert value(status, "grading_seconds_sum", queue="demo") == pytest.approx(1e9 + 1.000001)
+
+
+def test_waits_and_deliveries_are_counted_where_they_are_known() -> None:
+    ledger = a_ledger()
+    for waited_s, total_s in ((4.0, 5.0), (None, None)):
+        ledger.note("demo", "demo.0", msgspec.structs.replace(graded(), waited_s=waited_s), NOW)
+        ledger.note("demo", "demo.0", Delivered(delivery_s=0.5, total_s=total_s), NOW)
+    status = document(ledger)
+    for name, count, sum_s in (("queue_wait", 1, 4.0), ("delivery", 2, 1.0), ("total", 1, 5.0)):
+        assert value(status, f"{name}_seconds_count", queue="demo") == count
+        assert value(status, f"{name}_seconds_sum", queue="demo") == sum_s
 
 
 def test_no_counter_ever_goes_back_within_one_life() -> None:
