@@ -121,9 +121,7 @@ def load(
     """
     path = Path(path)
     raw = _read(path)
-    tree = _parse(raw, path)
-    if problems := override(tree, overrides):
-        raise ConfigError(problems)
+    tree = _tree(raw, path, overrides)
     digest = hashlib.sha256(raw)
     for one in overrides:
         digest.update(b"\0" + one.encode("utf-8", "surrogateescape"))
@@ -135,6 +133,22 @@ def load(
         lenient=lenient_queues,
         cpus=os.sched_getaffinity(0) if cpus is None else cpus,
     )
+
+
+def tree_of(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The file as it was written, with the overrides; not checked.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    return _tree(_read(path), path, overrides)
+
+
+def _tree(raw: bytes, path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    tree = _parse(raw, path)
+    if problems := override(tree, overrides):
+        raise ConfigError(problems)
+    return tree
 
 
 def _read(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from graders.model import Verdict
+from graders.model import Cause, Verdict
 from supervisor import lock
 from supervisor.archive import Entry
 from supervisor.journal import State
@@ -43,8 +43,10 @@ def prospect(entry: Entry) -> Prospect:
     way = Way.GRADE if entry.verdict in (None, Verdict.UNGRADED) else Way.SEND
     if entry.state is State.DEAD:
         refused = "the server refused the last reply for good"
-        words = f"{refused}, and will again unless something changed there"
-        return Prospect(way, f"{words} or it hands the submission out anew: {entry.reason}")
+        if entry.dead_cause != Cause.REPLY_REFUSED:
+            refused = "the server could not take the last reply, however often it was asked"
+        words = f"{refused}, and so it will go on unless something changed there or it hands it out anew"
+        return Prospect(way, f"{words}: {entry.reason}")
     if entry.state is State.DELIVERED and way is Way.GRADE:
         how = "was delivered" if entry.confirmed_at is not None else "was probably delivered"
         words = (
@@ -89,7 +91,8 @@ def retry(db: sqlite3.Connection, entry: Entry, now: float) -> Done:
         changed = db.execute(
             f"UPDATE submission SET {more}, owner = NULL, closed_at = NULL, delivered_at = NULL,"  # noqa: S608
             " confirmed_at = NULL, handed_at = ?, next_try_at = ?, tries = 0, refusals = 0, uncertain = 0,"
-            " dead_at = NULL, dead_cause = NULL WHERE id = ? AND dead_at = ? AND state = ?",
+            " stale = 0, asides = 0, dead_at = NULL, dead_cause = NULL"
+            " WHERE id = ? AND dead_at = ? AND state = ?",
             (now, now, entry.id, entry.dead_at, entry.state),
         ).rowcount
     return Done.DONE if changed else Done.GONE

@@ -516,7 +516,8 @@ class Journal:
         with writing(self._db):
             found = self._db.execute(
                 "UPDATE submission SET asides = asides + 1, next_try_at = ?, waits_since = ?,"
-                " tries = tries + 1, trouble = ? WHERE id = ? AND header = ? RETURNING asides",
+                " tries = tries + 1, trouble = ? WHERE id = ? AND header = ? AND state = 'GRADED'"
+                " RETURNING asides",
                 (until, now, _utf8(reason), row_id, header),
             ).fetchone()
             if found is None or found[0] < MOST_ASIDES:

@@ -9,7 +9,7 @@ import fnmatch
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -127,6 +127,28 @@ class _Judge:
     feedback: Feedback
 
 
+class Chooses(Protocol):
+    """What decides whether a handler takes a submission: its settings have it."""
+
+    @property
+    def match(self) -> str: ...
+
+    @property
+    def graders(self) -> Mapping[str, str]: ...
+
+
+def chosen(handlers: Sequence[Chooses], payload: str) -> int | None:
+    """The number of the first handler that takes a submission with this payload, None if none does."""
+    for index, handler in enumerate(handlers):
+        try:
+            grader = parse_payload(payload, handler.graders).grader
+        except CourseError:
+            return index  # it names no grader; any handler says what is wrong with it
+        if fnmatch.fnmatchcase(grader, handler.match):
+            return index
+    return None
+
+
 class Bench:
     """The judges of one queue in one slot. `plain` is the English feedback without own templates.
 
@@ -240,14 +262,8 @@ class Bench:
             return encode_reply(Reply(plain.correct, _mark(plain, whole), plain.msg))
 
     def _choose(self, payload: str) -> _Judge | None:
-        for judge in self._judges:
-            try:
-                grader = parse_payload(payload, judge.graders).grader
-            except CourseError:
-                return judge  # it names no grader; any handler says what is wrong with it
-            if fnmatch.fnmatchcase(grader, judge.match):
-                return judge
-        return None
+        index = chosen(self._judges, payload)
+        return None if index is None else self._judges[index]
 
 
 def _mark(result: Result, whole: bool) -> float:

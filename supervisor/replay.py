@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from graders.feedback import Feedback
-from graders.model import Blame, Cause, Judgement, Verdict
+from graders.model import Blame, Cause, Judgement, Verdict, Work
 from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.archive import Content, Entry
 from supervisor.events import Happened, Phase
@@ -103,24 +103,22 @@ class Replayer:
         for bench in self._benches.values():
             bench.close()
 
-    def judge(self, queue: str, content: Content) -> Judgement:
-        """The judgement as a worker of this queue would come to it.
+    def judge(self, queue: str, work: Work, problem: str = "") -> Judgement:
+        """The judgement as a worker of this queue would come to it. `problem`: what is wrong with the body.
 
         Raises:
             SandboxUnavailable: this machine cannot isolate.
         """
-        if content.problem:
-            return Judgement(
-                Verdict.UNGRADED, Blame.COURSE, Cause.CONFIG, 0.0, detail=content.problem, grader=""
-            )
+        if problem:
+            return Judgement(Verdict.UNGRADED, Blame.COURSE, Cause.CONFIG, 0.0, detail=problem)
         bench = self._bench(queue)
         try:
             try:
-                return bench.judge(content.work)
+                return bench.judge(work)
             except SandboxUnavailable:
                 raise
             except SandboxError:
-                return bench.judge(content.work)  # the jail opens anew; once may be chance
+                return bench.judge(work)  # the jail opens anew; once may be chance
         except SandboxUnavailable:
             raise
         except SandboxError as error:
@@ -132,7 +130,7 @@ class Replayer:
         Raises:
             SandboxUnavailable
         """
-        judgement = self.judge(entry.queue, content)
+        judgement = self.judge(entry.queue, content.work, content.problem)
         bench = self._bench(entry.queue)
         credit = self._config.queues[entry.queue].partial_credit
         bodies = [

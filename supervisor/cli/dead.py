@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +17,12 @@ from typing import Any, TypeVar
 import click
 
 from graders.model import Cause
+from supervisor import bundle as bundles
 from supervisor import dead as box
 from supervisor.archive import Content, Entry, Wanted, opened, opened_to_write
 from supervisor.cli import options
 from supervisor.cli.moment import Moment, shown
-from supervisor.config import Config
+from supervisor.config import Config, tree_of
 from supervisor.dead import Done
 from supervisor.events import brief
 from supervisor.health import span
@@ -88,14 +90,36 @@ def list_(
 @options.config_options
 @click.argument("id", type=int)
 @click.option("--with-response", is_flag=True, help="Also what the learner handed in, and the reply to it.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write all of it, learner's code too, into this new folder, for `warden grade --bundle`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(config: Path, overrides: tuple[str, ...], id: int, with_response: bool, as_json: bool) -> None:
+def show(
+    config: Path,
+    overrides: tuple[str, ...],
+    id: int,
+    with_response: bool,
+    bundle: Path | None,
+    as_json: bool,
+) -> None:
     """Everything known of one letter (or of any submission of the journal, by its number)."""
-    journal = _journal(_loaded(config, overrides))
+    settings = _loaded(config, overrides)
+    journal = _journal(settings)
     (entry,) = _named(journal, [id])
-    content = None
-    if with_response:
-        content = _content(journal, id)
+    content = _content(journal, id) if with_response else None
+    if bundle is not None:
+        held = content or _content(journal, id)
+        base = Path(os.path.abspath(config.parent))  # noqa: PTH100 - as the loader does it
+        tree = tree_of(config, overrides)
+        try:
+            handler = bundles.portable(settings, tree, base, entry.queue, held.payload)
+            bundles.write(bundle, entry, held, handler)
+        except bundles.BundleError as error:
+            raise click.ClickException(plain(error)) from error
+        click.echo(f"written: {plain(bundle)}; its README.md says how to grade it", err=True)
     if as_json:
         click.echo(json.dumps(record(entry, content)))
         return

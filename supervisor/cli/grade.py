@@ -509,13 +509,18 @@ def _modules(_context: click.Context, _option: click.Parameter, names: tuple[str
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("grader", type=click.Path(exists=True, path_type=Path))
-@click.argument("submissions", nargs=-1, required=True, metavar="SUBMISSION...")
+@click.argument("grader", type=click.Path(exists=True, path_type=Path), required=False)
+@click.argument("submissions", nargs=-1, metavar="SUBMISSION...")
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The course's grader root: what lies under it (helper modules, translations) the grader may use.",
     show_default="the grader's own folder",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Instead of GRADER and SUBMISSION: a folder that `warden dead show --bundle` has written.",
 )
 @click.option("--lang", default="en", metavar="LANG", help="Language of the grader's texts.")
 @click.option(
@@ -568,9 +573,10 @@ def _modules(_context: click.Context, _option: click.Parameter, names: tuple[str
 @click.pass_context
 def grade(
     context: click.Context,
-    grader: Path,
+    grader: Path | None,
     submissions: tuple[str, ...],
     root: Path | None,
+    bundle: Path | None,
     lang: str,
     language: str,
     seed: int,
@@ -589,13 +595,20 @@ def grade(
     GRADER is a grader.py with its answer.py beside it, or their folder; or the folder of a problem with tests
     in files (N.in and N.out, or a Kattis package) for programs in any built-in language, with that language's
     limits unless others are given. SUBMISSION is a file, a folder (every .py within, or every source file) or
-    - for stdin.
+    - for stdin. Both stand in a --bundle, with the handler's settings.
 
     Exit code: 0 every file was graded, whatever the marks; 1 some could not be graded, through no fault of
     the learner's; 2 usage; 3 this machine cannot isolate; 130 interrupted.
     """
     if details and form == "csv":
         raise click.UsageError("--csv has one row per file; use --json with --details")
+    if bundle is not None:
+        if grader is not None:
+            raise click.UsageError("--bundle names the grader and the submission; leave GRADER out")
+        context.with_resource(cgroup.delegated())
+        _grade_bundle(bundle, root, Printer(form or "table", details))
+    if grader is None or not submissions:
+        raise click.UsageError("name a GRADER and at least one SUBMISSION, or a --bundle")
     folder, name = find_grader(grader, root)
     program = is_program(grader)
     if program and preload:
@@ -634,16 +647,33 @@ def grade(
         click.echo(f"interrupted: {len(done)} of {len(files)} files were graded", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except SandboxUnavailable as error:
-        click.echo(f"this machine cannot isolate submissions, so nothing was run: {plain(error)}", err=True)
-        for mend in mends(_contents):
-            click.echo(f"  {mend}", err=True)
-        sys.exit(EXIT_ISOLATION)
+        _cannot_isolate(error)
     lost = [item for item in done if item.judgement.verdict is Verdict.UNGRADED]
     for reason, names in by_reason(lost).items():
         click.echo(f"could not be graded: {reason}", err=True)
         for submission in names:
             click.echo(f"  {plain(submission)}", err=True)
     sys.exit(EXIT_UNGRADED if lost else 0)
+
+
+def _grade_bundle(folder: Path, root: Path | None, show: Printer) -> NoReturn:
+    from supervisor.cli.bundle import against, judged
+
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        bundle, judgement = judged(folder, root)
+    except SandboxUnavailable as error:
+        _cannot_isolate(error)
+    show(Graded(str(folder), judgement))
+    click.echo(against(bundle, judgement), err=True)
+    sys.exit(EXIT_UNGRADED if judgement.verdict is Verdict.UNGRADED else 0)
+
+
+def _cannot_isolate(error: SandboxUnavailable) -> NoReturn:
+    click.echo(f"this machine cannot isolate submissions, so nothing was run: {plain(error)}", err=True)
+    for mend in mends(_contents):
+        click.echo(f"  {mend}", err=True)
+    sys.exit(EXIT_ISOLATION)
 
 
 def _grade_all(order: Order, files: list[str], jobs: int, show: Printer, done: list[Graded]) -> None:

@@ -18,10 +18,11 @@ from supervisor.archive import Wanted, opened
 from supervisor.cli.verbs import warden
 from supervisor.journal import FILE_NAME, Journal, Mark, State
 from tests.supervisor.stage import ROOT, until
-from tests.supervisor.test_journal import AGAIN_S, PULLED
+from tests.supervisor.test_journal import PULLED
 from tests.supervisor.test_service import QUEUES, answer, scene
 
 NOW = 1_800_000_000.0
+AGAIN_S = 5.0
 SECRET = "print('what the learner wrote')"
 OURS = Mark(
     Verdict.UNGRADED,
@@ -76,7 +77,7 @@ def letters(config: Path) -> list[int]:
     ids = []
     for number, name in enumerate("abcd"):
         pulled = replace(PULLED, submission_id=name, header=f'{{"submission_id": "{name}"}}', response=SECRET)
-        _, row = book.receive(pulled, NOW + number, AGAIN_S)
+        _, row = book.receive(pulled, NOW + number)
         ids.append(row.id)
         mark = OURS if name in "ab" else Mark(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, "hw2/grader.py")
         book.record(row.id, '{"correct": false}', mark, NOW + number)
