@@ -56,6 +56,7 @@ class Entry:
     grader: str
     grader_digest: str
     reason: str
+    trouble: str
     layers: tuple[str, ...]
     versions: Mapping[str, Any]
     outcome: Mapping[str, Any]

@@ -43,10 +43,10 @@ def prospect(entry: Entry) -> Prospect:
     way = Way.GRADE if entry.verdict in (None, Verdict.UNGRADED) else Way.SEND
     if entry.state is State.DEAD:
         refused = "the server refused the last reply for good"
-        if entry.dead_cause != Cause.REPLY_REFUSED:
+        if entry.dead_cause == Cause.QUEUE_ERROR:
             refused = "the server could not take the last reply, however often it was asked"
         words = f"{refused}, and so it will go on unless something changed there or it hands it out anew"
-        return Prospect(way, f"{words}: {entry.reason}")
+        return Prospect(way, f"{words}: {entry.trouble or entry.reason}")
     if entry.state is State.DELIVERED and way is Way.GRADE:
         how = "was delivered" if entry.confirmed_at is not None else "was probably delivered"
         words = (
@@ -90,10 +90,11 @@ def retry(db: sqlite3.Connection, entry: Entry, now: float) -> Done:
                 assert_never(way)
         changed = db.execute(
             f"UPDATE submission SET {more}, owner = NULL, closed_at = NULL, delivered_at = NULL,"  # noqa: S608
-            " confirmed_at = NULL, handed_at = ?, next_try_at = ?, tries = 0, refusals = 0, uncertain = 0,"
-            " stale = 0, asides = 0, dead_at = NULL, dead_cause = NULL"
-            " WHERE id = ? AND dead_at = ? AND state = ?",
-            (now, now, entry.id, entry.dead_at, entry.state),
+            " confirmed_at = NULL, handed_at = :now, next_try_at = :now, waits_since = :now, tries = 0,"
+            " refusals = 0, uncertain = 0, stale = 0, asides = 0, attempting = 0, trouble = '',"
+            " dead_at = NULL, dead_cause = NULL"
+            " WHERE id = :id AND dead_at = :dead_at AND state = :state",
+            {"now": now, "id": entry.id, "dead_at": entry.dead_at, "state": entry.state},
         ).rowcount
     return Done.DONE if changed else Done.GONE
 

@@ -339,6 +339,7 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
         ("digest", entry.grader_digest),
         ("attempts", f"{entry.attempts}, {entry.handouts} hand-outs, {entry.tries} tries to deliver"),
         ("owner", entry.owner),
+        ("trouble", brief(entry.trouble)),
     ]
     found += [(name, shown(getattr(entry, f"{name}_at"))) for name in _TIMES]
     found.append(("layers", ", ".join(entry.layers)))

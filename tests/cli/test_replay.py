@@ -108,6 +108,7 @@ def an_entry(verdict: str) -> Entry:
         grader="g",
         grader_digest="a",
         reason="",
+        trouble="",
         layers=(),
         versions={},
         outcome={},
