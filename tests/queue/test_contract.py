@@ -229,6 +229,43 @@ def test_a_login_sets_both_cookies_and_a_logout_ends_the_session(server: Server)
         assert other.length() == 0  # the other session of the same user lives on
 
 
+def test_basic_auth_beside_a_session_is_ignored(session: Session) -> None:
+    headers = {"Authorization": "Basic d3Jvbmc6d3Jvbmc="}
+    answer = session.send("GET", "/xqueue/get_queuelen/?queue_name=a", headers=headers)
+    assert answer.json() == ok(0)
+
+
+def test_a_key_pulled_in_one_session_may_be_used_in_another(server: Server, session: Session) -> None:
+    assert session.submit("a") == ok("1")
+    pulled = session.pull("a")
+    assert pulled is not None
+    with server.session() as other:
+        assert other.put(pulled["xqueue_header"]) == ok("")
+
+
+@pytest.mark.parametrize("body", ["", "not JSON", "[]", '{"score": 1}', "raw \0 nul", '{"correct": "maybe"}'])
+def test_a_reply_is_not_looked_at(session: Session, body: str) -> None:
+    session.submit("b")
+    pulled = session.pull("b")
+    assert pulled is not None
+    assert session.put(pulled["xqueue_header"], body) == ok("")
+
+
+def test_a_pull_has_texts_within_texts(session: Session) -> None:
+    session.submit("b", body='{"grader_payload": "x"}')
+    envelope = session.get("/xqueue/get_submission/?queue_name=b").json()
+    assert envelope["return_code"] == 0
+    pulled = json.loads(envelope["content"])
+    assert set(pulled) == {"xqueue_header", "xqueue_body", "xqueue_files"}
+    assert all(isinstance(value, str) for value in pulled.values())
+    header = json.loads(pulled["xqueue_header"])
+    assert (type(header["submission_id"]), type(header["submission_key"])) == (int, str)
+    assert pulled["xqueue_files"] == "{}"
+    for number in (header["submission_id"], str(header["submission_id"])):  # 5 or "5", and more is fine
+        again = json.dumps({**header, "submission_id": number, "more": 1})
+        assert session.put(again) == ok("")
+
+
 def test_an_lms_that_follows_the_redirect_reads_login_required(stranger: Session) -> None:
     answer = stranger.http.post(stranger.url + "/xqueue/submit/", data={"xqueue_header": "{}"}, timeout=10)
     assert answer.json() == no("login_required")

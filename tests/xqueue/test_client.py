@@ -27,7 +27,14 @@ from xqueue.errors import (
     UnknownQueue,
     Unreachable,
 )
-from xqueue.protocol import Reply, encode_body, encode_pull, encode_reply, encode_reply_header
+from xqueue.protocol import (
+    MAX_ANSWER_BYTES,
+    Reply,
+    encode_body,
+    encode_pull,
+    encode_reply,
+    encode_reply_header,
+)
 
 Connect = Callable[..., XQueueClient]
 
@@ -485,6 +492,44 @@ def test_an_endless_answer_is_cut_at_its_limit(connect: Connect, monkeypatch: py
 
     with Server(handler) as server, pytest.raises(ServerError, match="longer than 200000"):
         connect(server.url).get_submission("q")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_of_a_hundred_megabytes_no_more_than_the_limit_is_read(connect: Connect, announced: bool) -> None:
+    block, sent = b"x" * 0x10000, [0]
+
+    def handler(seen: Seen) -> None:
+        length = b"Content-Length: 104857600" if announced else b"Connection: close"
+        seen.wire.send(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n")
+        for _ in range(1600):
+            seen.wire.send(block)
+            sent[0] += len(block)
+        seen.wire.end()
+
+    with Server(handler) as server, pytest.raises(ServerError, match=f"longer than {MAX_ANSWER_BYTES}"):
+        connect(server.url).get_submission("q")
+    most = 0 if announced else MAX_ANSWER_BYTES
+    assert sent[0] < most + 16 * 1024 * 1024  # what sockets hold
+
+
+def test_no_redirect_is_followed_by_any_verb(connect: Connect) -> None:
+    with Server(always(ok(""))) as trap:
+
+        def then(seen: Seen) -> bytes:
+            return answer("", 302, f"Location: {trap.url}/xqueue/put_result/")
+
+        with Server(legacy(then)) as server:
+            client = connect(server.url)
+            calls: list[Callable[[], object]] = [
+                lambda: client.get_submission("q"),
+                lambda: client.queue_length("q"),
+                lambda: client.put_result(HEADER, BODY),
+                client.knock,
+            ]
+            for call in calls:
+                with pytest.raises(Misconfigured, match="redirects to"):
+                    call()
+        assert trap.seen == []
 
 
 def test_the_body_of_a_redirect_is_bounded_too(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

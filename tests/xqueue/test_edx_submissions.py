@@ -370,6 +370,69 @@ def test_ping_needs_no_login(lab: Lab, connect: Connect) -> None:
     assert lab.control("requests") == ["GET /xqueue/status/"]
 
 
+def raw(lab: Lab) -> requests.Session:
+    """A session without our client's manners, logged in."""
+    session = requests.Session()
+    session.trust_env = False
+    login = session.post(
+        f"{lab.url}/xqueue/login/", data={"username": "grader", "password": "grader-password"}, timeout=10
+    )
+    assert login.status_code == 200
+    return session
+
+
+def test_403_has_meanings_that_only_the_body_tells_apart_and_each_its_next_step(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = pull(client, queue).header
+    put, form = f"{lab.url}/xqueue/put_result/", {"xqueue_header": header, "xqueue_body": GOOD}
+    said: list[str] = []
+    with raw(lab) as session:
+        token = session.cookies["csrftoken"]
+        tokens: tuple[dict[str, str], ...] = ({}, {"X-CSRFToken": "x" * 64})
+        for headers in tokens:
+            refused = session.post(put, data=form, headers=headers, timeout=10)
+            said.append(f"{refused.status_code} {refused.json()['detail']}")
+        wrong = {**form, "xqueue_header": json.dumps({**json.loads(header), "submission_key": "wrong"})}
+        refused = session.post(put, data=wrong, headers={"X-CSRFToken": token}, timeout=10)
+        said.append(f"{refused.status_code} {refused.json()['content']}")
+    anonymous = requests.get(f"{lab.url}/xqueue/get_submission/", params={"queue_name": queue}, timeout=10)
+    said.append(f"{anonymous.status_code} {anonymous.json()['detail']}")
+    assert [one.split(":")[0] for one in said] == [
+        "403 CSRF Failed",
+        "403 CSRF Failed",
+        "403 Incorrect key for submission",
+        "403 Authentication credentials were not provided.",
+    ]
+    # CSRF: one login with a clean jar, and again.
+    client._session.own.cookies.clear("127.0.0.1", "/", "csrftoken")
+    client._session._forget_prepared()
+    lab.control("requests")
+    client.put_result(header, GOOD)
+    assert lab.control("requests").count("POST /xqueue/login/") == 1
+    assert lab.control("state", submission=number)["status"] == "retired"
+    # A wrong key is final, and no reason to log in.
+    lab.control("requests")
+    with pytest.raises(ReplyRefused, match="Incorrect key"):
+        client.put_result(wrong["xqueue_header"], GOOD)
+    assert lab.control("requests") == ["POST /xqueue/put_result/"]
+
+
+def test_a_login_beside_a_live_session_is_refused_so_the_jar_is_cleared_first(
+    lab: Lab, connect: Connect, queue: str
+) -> None:
+    with raw(lab) as session:
+        form = {"username": "grader", "password": "grader-password"}
+        again = session.post(f"{lab.url}/xqueue/login/", data=form, timeout=10)
+        assert (again.status_code, again.json()["detail"]) == (403, "CSRF Failed: CSRF token missing.")
+    client = connect(lab.url)
+    client.knock()
+    client._session.login()
+    assert client.get_submission(queue) is None
+
+
 def test_a_knock_tells_whether_a_poll_would_get_in_and_pulls_nothing(
     lab: Lab, connect: Connect, queue: str
 ) -> None:

@@ -197,6 +197,16 @@ def test_a_result_that_is_rolled_back_for_a_while_arrives(lab: Lab, service: Ser
     assert service.gradings() == 1
 
 
+def test_attempts_of_one_learner_at_one_problem_arrive_in_their_order(lab: Lab, service: Service) -> None:
+    """The gradebook takes the score that was written last, whichever attempt it belongs to."""
+    service.start("order")
+    first = service.enqueue(SLOW.replace("% 4", "% 5"), student="anna")
+    second = service.enqueue(RIGHT, student="anna")
+    assert settled(lab, second)["scores"] == [[1, 1]]
+    assert settled(lab, first)["scores"] == [[0, 1]]
+    assert [event["points_earned"] for event in lab.control("events")] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("switch", "advice"),
     [

@@ -116,12 +116,21 @@ def setup() -> None:
 
 
 def enqueue(
-    queue: str, answer: object, grader: str = "", points: int = 1, files: dict[str, str] | None = None
+    queue: str,
+    answer: object,
+    grader: str = "",
+    points: int = 1,
+    files: dict[str, str] | None = None,
+    student: str = "",
 ) -> int:
-    """Queue a submission as the LMS does; returns the Submission's id, which is the submission_id."""
+    """Queue a submission as the LMS does; returns the Submission's id, which is the submission_id.
+
+    Those of one `student` are attempts at one problem; without one, each is somebody else's at another.
+    """
     count = ExternalGraderDetail.objects.count()
+    who, what = student or f"student-{count}", f"i-{student or count}"
     detail = api.create_external_grader_detail(
-        {"student_id": f"student-{count}", "course_id": "c", "item_id": f"i{count}", "item_type": "problem"},
+        {"student_id": who, "course_id": "c", "item_id": what, "item_type": "problem"},
         answer,
         queue_name=queue,
         queue_key=f"key-{count}",
