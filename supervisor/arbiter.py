@@ -61,6 +61,7 @@ from supervisor.events import (
     short,
 )
 from supervisor.ledger import Ledger, QueueLedger, ServerLedger
+from supervisor.log import reopen as reopen_log
 from supervisor.notify import Notifier
 from supervisor.pacer import Poll
 from supervisor.pauses import Watch
@@ -68,6 +69,8 @@ from supervisor.place import Place, how_it_ended, spares
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan, Reloader
 from supervisor.publisher import Observer, Publisher
 from supervisor.rations import Rations
+from supervisor.recycler import leaving
+from supervisor.recycling import Life
 from supervisor.seating import Seating
 from supervisor.slot import Action
 from supervisor.spawn import Seat
@@ -77,6 +80,8 @@ from supervisor.turns import Turns
 
 log = logging.getLogger(__name__)
 
+RECYCLE_S: Final = 2.0
+"""So often it is looked whether a worker should be replaced for its age."""
 STALL_S: Final = 0.5
 """The loop woke so much later than it meant to: the machine slept, or this process was stopped."""
 
@@ -134,6 +139,7 @@ class Arbiter:
         self._seating = Seating(cpus)
         self._rations = Rations(self._seating, self._turns, self._switchboard, len(cpus), plan.bursts, dice)
         self._births = 0
+        self._recycle_at = float("-inf")
         self._told_systemd = float("-inf")
         self._mercy_until = float("-inf")
         self._seen = float("inf")  # when the clock was last looked at, before the rest of a turn
@@ -190,6 +196,7 @@ class Arbiter:
         self._break(now)
         self._reconcile(now)
         self._heed_pauses()
+        self._recycle(now)
         self._hold(now)
         self._grant(now)
         self._publish(now)
@@ -215,6 +222,10 @@ class Arbiter:
     def _on_signals(self, pipe: socket.socket) -> None:
         came = signals.read(pipe)
         self._terms += sum(number in signals.ENDING for number in came)
+        if signal.SIGQUIT in came:
+            self._terms += 2
+        if signal.SIGUSR1 in came:
+            self._reopen_log()
         if signal.SIGUSR2 in came:
             self._publisher.at_once()
             for place in self._seating:
@@ -274,6 +285,8 @@ class Arbiter:
                     self._switchboard.failed(place.queue, place.id, cause, message, now)
                 case Graded():
                     place.graded += 1
+                    if place.life is not None:
+                        place.life.graded += 1
                     if event.blame is Blame.SERVICE:
                         self._switchboard.failed(place.queue, place.id, event.cause, event.message, now)
                     else:
@@ -303,7 +316,7 @@ class Arbiter:
         self._on_channel(place)
         self._forget(child.channel)
         code = spawn.reap(child)
-        place.child, place.phase, place.until = None, None, None
+        place.child, place.life, place.phase, place.until = None, None, None, None
         self._turns.left(place, self._clock())
         self._ledger.queues[place.queue].slot_troubles.pop(place.id, None)
         place.spared = spares(code, place.machine)
@@ -358,6 +371,7 @@ class Arbiter:
             self._step(place, slot.Exited(orderly=False, cause=Cause.RESOURCE, message=message))
             return
         place.child, place.told = child, Hold()
+        place.life = Life(self._clock(), self._dice())
         self._tell_holds(place)
         self._ledger.started(place.queue)
         self._selector.register(child.channel, selectors.EVENT_READ, lambda: self._on_channel(place))
@@ -370,6 +384,13 @@ class Arbiter:
             return send(place.child.channel, order)
         except ChannelClosed:
             return False
+
+    def _reopen_log(self) -> None:
+        try:
+            reopen_log()
+            log.info("log reopened")
+        except OSError as error:
+            log.error("cannot reopen the log", extra={"cause": "HOST", "why": error.strerror or str(error)})
 
     # -- reload ------------------------------------------------------------------------------------------
 
@@ -472,6 +493,15 @@ class Arbiter:
         used = {book.server for book in self._ledger.queues.values()} | set(self._plan.servers)
         for name in self._ledger.servers.keys() - used:
             del self._ledger.servers[name]
+
+    def _recycle(self, now: float) -> None:
+        """Replace workers that have served long enough, one of a queue at a time."""
+        if now < self._recycle_at or self._terms:
+            return
+        self._recycle_at = now + RECYCLE_S
+        for place, why in leaving(self._seating, self._plan.recycling, now):
+            log.info("worker recycled", extra={"slot": place.id, "after": why})
+            self._step(place, slot.Renew())
 
     def _heed_pauses(self) -> None:
         """Paused queues are granted no polls; what is in hand is finished, what is graded is delivered."""

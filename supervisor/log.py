@@ -15,13 +15,15 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import Final, TextIO
 
+from supervisor.logfile import LogFile
 from supervisor.plain import MAX_FIELD, plain
 from supervisor.settings import LogStyle
 
-__all__ = ["MAX_FIELD", "REPEAT_S", "Human", "Json", "Repeats", "fields_of", "plain", "set_up"]
+__all__ = ["MAX_FIELD", "REPEAT_S", "Human", "Json", "Repeats", "fields_of", "plain", "reopen", "set_up"]
 
 REPEAT_S: Final = 60.0
 """The same event about the same thing is written once in so many seconds; then with how often it came."""
@@ -30,22 +32,41 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 _COLOURS: Final = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
-def set_up(style: LogStyle, *, stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send the log to `stream` (default: stderr), replacing what was set up before."""
+def set_up(
+    style: LogStyle, *, stream: TextIO | None = None, file: Path | None = None, level: int = logging.INFO
+) -> None:
+    """Send the log to `file`, or to `stream` (default: stderr), replacing what was set up before.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
     stream = sys.stderr if stream is None else stream
-    terminal = stream.isatty()
+    terminal = file is None and stream.isatty()
     human = style is LogStyle.HUMAN or (style is LogStyle.AUTO and terminal)
-    handler = logging.StreamHandler(stream)
+    handler: logging.Handler = logging.StreamHandler(stream) if file is None else LogFile(file)
     handler.setFormatter(Human(colour=terminal) if human else Json())
     handler.addFilter(Repeats())
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+        if isinstance(old, LogFile):
+            old.close()
     root.addHandler(handler)
     root.setLevel(level)
     # Not in our lines, and a third of the cost of one (Logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logMultiprocessing = False
+
+
+def reopen() -> None:
+    """Make the log file appear anew after it was renamed; nothing to do where the log goes to a stream.
+
+    Raises:
+        OSError: it cannot be opened; the old one is written on.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogFile):
+            handler.reopen()
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from graders.model import Cause
 from supervisor import slot, spawn
 from supervisor.events import Hold, Phase, Trouble
+from supervisor.recycling import Life
 from supervisor.slot import Slot
 from supervisor.spawn import Child
 from supervisor.status import SlotState, SlotStatus
@@ -40,6 +41,7 @@ class Place:
     graded: int = 0
     spared: bool = False  # what the last worker here was grading when it died has no part in that
     told: Hold = Hold()  # noqa: RUF009 (frozen); what its worker has been told to leave
+    life: Life | None = None  # of the worker that sits here now
     trouble: Trouble | None = None  # the last word of a worker that then died explains its death
 
     def status(self, now: float, wall: float) -> SlotStatus:
@@ -96,3 +98,18 @@ def resident_bytes(pid: int) -> int | None:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):  # it ended, and is not reaped yet
         return None
+
+
+def memory_bytes(pid: int) -> int | None:
+    """The resident sets of a worker and its zygotes (or their keepers) together, None if it has just ended.
+
+    Learners' programs are children of those, and not counted. Shared pages count in each.
+    """
+    own = resident_bytes(pid)
+    if own is None:
+        return None
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return own + sum(resident_bytes(int(child)) or 0 for child in children)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from supervisor import elastic
 from supervisor.pacer import Pace
+from supervisor.recycling import Bounds
 from supervisor.slot import Policy
 from supervisor.spawn import Main
 from supervisor.switchboard import Policies
@@ -45,6 +46,7 @@ class Plan:
     policy: Policy = Policy()  # noqa: RUF009 (frozen)
     breakers: Policies = Policies()  # noqa: RUF009
     bursts: elastic.Policy = elastic.Policy()  # noqa: RUF009
+    recycling: Bounds = Bounds()  # noqa: RUF009
     config_path: str = ""
     config_digest: str = ""
 

@@ -83,7 +83,11 @@ class Warden:
     status_file: Path
     metrics_file: Path
     log: LogStyle = LogStyle.AUTO
+    log_file: Path | None = None
     drain_s: float = 30.0
+    recycle_submissions: int = 2000
+    recycle_age_s: float = 86_400.0
+    recycle_memory_mib: int = 1024
     journal_keep_days: int = 14
     translations: Path | None = None
 
@@ -674,7 +678,32 @@ WARDEN: Final = (
         "log", choice(LogStyle), "auto", "How the log reads; auto is human on a terminal, JSON otherwise."
     ),
     Setting(
+        "log_file",
+        PATH,
+        None,
+        "Append the log to this file instead of standard error. Its folder must exist. It may be renamed at "
+        "any time (logrotate): a new one is made.",
+    ),
+    Setting(
         "drain_s", number(0, 3600), 30, "SIGTERM: finish what is in hand for so many seconds, then kill."
+    ),
+    Setting(
+        "recycle_submissions",
+        integer(0, 1_000_000_000),
+        2000,
+        "A worker is replaced after so many submissions, between two of them; 0: never.",
+    ),
+    Setting(
+        "recycle_age_s",
+        number(0, 31_536_000),
+        86_400,
+        "A worker is replaced when it has lived for so many seconds; 0: never.",
+    ),
+    Setting(
+        "recycle_memory_mib",
+        integer(0, 1_048_576),
+        1024,
+        "A worker is replaced when it and its zygotes use so much resident memory (MiB); 0: never.",
     ),
     Setting(
         "journal_keep_days", integer(1, 3650), 14, "Delivered submissions are forgotten after so many days."

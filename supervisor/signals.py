@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from typing import Final
 
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)
-HEARD: Final = (*ENDING, signal.SIGHUP, signal.SIGUSR2)
+"""The first one drains, a second one ends at once, as SIGQUIT does."""
+HEARD: Final = (*ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def hold_off() -> None:
+    """Before the loop listens: a word to it (HUP, USR1, USR2) that comes too early ends nobody."""
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
 
 
 @contextlib.contextmanager

@@ -139,9 +139,17 @@ def _become(
 
 def _reset_signals(mask: Collection[signal.Signals | int]) -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        # Meant for the supervisor, and sent to all of us by a `systemctl kill`. Caught, not ignored: what we
+        # execute gets the default action back.
+        signal.signal(number, _nothing)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _nothing(number: int, frame: object) -> None:
+    pass
 
 
 def _close_all_but(keep: int) -> None:

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import click
 
 from sandbox import cgroup
-from supervisor import journal, lock, log, notify, reload, secrets, worker
+from supervisor import journal, lock, log, notify, reload, secrets, signals, worker
 from supervisor.alerts.audiences import contacts_of
 from supervisor.alerts.desk import Desk
 from supervisor.arbiter import Arbiter
@@ -30,6 +30,7 @@ from supervisor.metrics import MetricsFile
 from supervisor.pacer import Pace
 from supervisor.pauses import Watch
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
+from supervisor.recycling import Bounds
 from supervisor.settings import Config
 from xqueue.access import show
 
@@ -42,21 +43,26 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG
 
 @click.command(
     epilog="Signals: TERM or INT drains (finish what is in hand, at most drain_s), a second one ends at "
-    "once; HUP reads the configuration again and replaces the workers that it concerns; USR2 writes the "
-    "status now. "
+    "once, as QUIT does; HUP reads the configuration again and replaces the workers that it concerns; USR1 "
+    "makes a log file that was renamed anew; USR2 writes the status now. "
     "Exit codes: 0 drained, 1 drained but workers had to be killed, 2 usage, 74 the state folder or the "
     "journal cannot be used, 75 runs already, 78 configuration.",
 )
 @options.config_options
 def run(config: Path, overrides: tuple[str, ...]) -> None:
     """Run the service: supervise workers, poll the queues, grade, put back."""
+    signals.hold_off()
     if why := refusal():
         _refuse(why, EXIT_CONFIG)
     try:
         settings = load(config, overrides, lenient_queues=True)
     except ConfigError as error:
         _refuse(options.refusal(config, error), EXIT_CONFIG)
-    log.set_up(settings.warden.log)
+    try:
+        log.set_up(settings.warden.log, file=settings.warden.log_file)
+    except OSError as error:
+        path = settings.warden.log_file
+        _refuse(f"warden.log_file: {path} cannot be written: {error.strerror}", EXIT_STATE)
     for warning in settings.warnings:
         logger.warning("configuration", extra={"why": str(warning)})
     sys.exit(_serve(settings, lambda: load(config, overrides, lenient_queues=True)))
@@ -157,6 +163,11 @@ def plan_of(config: Config, found: Mapping[tuple[str, str], Backlog]) -> Plan:
         servers={name: show(server.url) for name, server in config.servers.items()},
         status_path=config.warden.status_file,
         drain_s=config.warden.drain_s,
+        recycling=Bounds(
+            config.warden.recycle_submissions,
+            config.warden.recycle_age_s,
+            config.warden.recycle_memory_mib << 20,
+        ),
         config_path=str(config.path),
         config_digest=config.digest,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from supervisor.log import MAX_FIELD, Repeats, plain, set_up
+from supervisor.log import MAX_FIELD, Repeats, plain, reopen, set_up
+from supervisor.logfile import LogFile
 from supervisor.settings import LogStyle
 
 
@@ -18,6 +21,8 @@ def log() -> Iterator[logging.Logger]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield logging.getLogger("warden.test")
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -97,3 +102,92 @@ def test_another_queue_and_a_mere_information_are_not_held_back() -> None:
     assert not repeats.filter(record(logging.WARNING, queue="one"))
     assert repeats.filter(record(logging.INFO, queue="one"))
     assert repeats.filter(record(logging.INFO, queue="one"))
+
+
+# -- to a file ---------------------------------------------------------------------------------------------
+
+
+def test_a_log_file_is_private_and_json(log: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "warden.log"
+    before = os.umask(0)
+    try:
+        set_up(LogStyle.AUTO, file=path)
+    finally:
+        os.umask(before)
+    log.info("one", extra={"queue": "\udcff"})
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert json.loads(path.read_text())["event"] == "one"
+
+
+def test_a_log_file_that_was_renamed_is_made_anew_with_the_next_line(
+    log: logging.Logger, tmp_path: Path
+) -> None:
+    path, old = tmp_path / "warden.log", tmp_path / "warden.log.1"
+    set_up(LogStyle.JSON, file=path)
+    log.info("one")
+    path.rename(old)
+    log.info("two")
+    path.rename(tmp_path / "warden.log.2")
+    path.write_text("")
+    log.info("three")
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["three"]
+    assert "two" in (tmp_path / "warden.log.2").read_text() and "two" not in old.read_text()
+
+
+def test_a_forked_process_without_its_descriptors_writes_to_the_same_file(
+    log: logging.Logger, tmp_path: Path
+) -> None:
+    path = tmp_path / "warden.log"
+    set_up(LogStyle.JSON, file=path)
+    fd = next(int(f.name) for f in Path("/proc/self/fd").iterdir() if str(f.resolve()) == str(path))
+    if (child := os.fork()) == 0:
+        os.close(fd)
+        taken = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)  # its number is that of the log now
+        log.info("from the child")
+        os._exit(0 if taken == fd else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    log.info("from the parent")
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["from the child", "from the parent"]
+    assert (tmp_path / "other").read_text() == ""
+
+
+def test_while_the_folder_is_gone_lines_go_to_the_old_file(log: logging.Logger, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    set_up(LogStyle.JSON, file=folder / "warden.log")
+    folder.rename(tmp_path / "moved")
+    log.info("one")
+    with pytest.raises(FileNotFoundError):
+        reopen()
+    assert "one" in (tmp_path / "moved" / "warden.log").read_text()
+    folder.mkdir()
+    reopen()
+    assert (folder / "warden.log").read_text() == ""
+
+
+def test_what_the_disk_does_not_take_goes_to_stderr(
+    log: logging.Logger, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    handler = LogFile.__new__(LogFile)
+    logging.Handler.__init__(handler)
+    handler._path, handler._fd, handler._pid = (
+        Path("/dev/full"),
+        os.open("/dev/full", os.O_WRONLY),
+        os.getpid(),
+    )
+    log.handlers[:], log.propagate = [handler], False
+    try:
+        log.warning("no room")
+    finally:
+        log.handlers[:], log.propagate = [], True
+        handler.close()
+    assert b"no room" in capfdbinary.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_is_no_file_is_refused(log: logging.Logger, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "log"
+    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "link": lambda: path.symlink_to("x")}[kind]()
+    with pytest.raises(OSError):
+        set_up(LogStyle.JSON, file=path)
