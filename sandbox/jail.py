@@ -248,6 +248,8 @@ class Jail:
             SandboxUnavailable: see open().
             SandboxError: the child ran nothing, or the zygote was lost; the next task opens a new one.
         """
+        if self._pidfd >= 0 and _has_ended(self._pidfd):  # somebody killed the zygote while nothing ran in it
+            self.close()
         self.open()
         line, residents = self._line, self._residents
         assert line is not None and residents is not None  # noqa: S101 - open
@@ -504,6 +506,12 @@ def sweep() -> None:
     """
     cgroup.sweep()
     reduced.sweep_stale(tempfile.gettempdir(), range(UID_BASE, UID_BASE + UID_SPAN))
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _reap(launcher: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ THRESHOLDS: Final = Thresholds(unreachable_s=4.0, lost_s=30.0, backlog_s=600.0, 
 """A drill lasts seconds, not minutes. What lies in the dead letters was put there by the script."""
 
 _COLUMNS: Final = (
-    "id, student_key, submission_id, state, attempts, pulled_at, graded_at, closed_at, dead_at, verdict,"
+    "id, student_key, submission_id, state, attempts + interruptions AS tries, pulled_at, graded_at, closed_at, dead_at, verdict,"
     " blame, reason, body"
 )
 
@@ -76,13 +76,13 @@ class Observer:
         name = f"row {row['id']} ({row['student_key']})"
         if known is None:
             if row["graded_at"] is not None:
-                self._graded[row["id"]] = (row["graded_at"], row["attempts"], row["body"])
+                self._graded[row["id"]] = (row["graded_at"], row["tries"], row["body"])
             return
         if row["state"] == "RECEIVED":
             self.violations.append(f"{name}: was graded, and is RECEIVED again")
-        if (row["graded_at"], row["attempts"], row["body"]) != known:
+        if (row["graded_at"], row["tries"], row["body"]) != known:
             self.violations.append(f"{name}: was graded again: {known[:2]} -> {tuple(row)[4:7]}")
-            self._graded[row["id"]] = (row["graded_at"], row["attempts"], row["body"])
+            self._graded[row["id"]] = (row["graded_at"], row["tries"], row["body"])
 
 
 def sample(service: Service) -> Sample:

@@ -99,13 +99,13 @@ def _against(judge: LmsJudge, text: str) -> str:
 
 
 def _journal(service: Service) -> list[Line]:
-    columns = "student_key, state, attempts, pulled_at, graded_at, dead_at, verdict, reason"
+    columns = "student_key, state, attempts + interruptions AS tries, pulled_at, graded_at, dead_at, verdict, reason"
     rows = service.rows(columns)
     return [
         Line(
             row["student_key"],
             row["state"],
-            row["attempts"],
+            row["tries"],
             row["pulled_at"],
             row["graded_at"],
             row["dead_at"] is not None,

@@ -20,7 +20,7 @@ from typing import Final
 import psutil
 
 from supervisor.health import Level
-from supervisor.worker import MAX_ATTEMPTS
+from supervisor.settings import MAX_ATTEMPTS
 from tests.chaos.checks import Hit
 from tests.chaos.lms import Lms
 from tests.chaos.observer import Observer, Sample, sample
@@ -112,7 +112,7 @@ class Run:
         self._due = 0.0
         self._stopped: list[tuple[float, psutil.Process | int, str, float]] = []
         self._last_hit: dict[str, float] = {}
-        self._poisoned: dict[int, int] = {}  # row -> attempts at its last kill
+        self._poisoned: dict[int, int] = {}  # row -> which try was killed last
         self._poison_left = any(item.kind is Kind.POISON for item in plan.items)
         self.workers_seen: set[int] = set()
 
@@ -328,18 +328,19 @@ class Run:
         """Kill whoever grades a poisoned submission, once for each of its attempts."""
         with contextlib.suppress(Unavailable):
             rows = self._service.rows(
-                "id, student_key, attempts, owner", "state = 'RECEIVED' AND closed_at IS NULL"
+                "id, student_key, attempts + interruptions AS tries, owner",
+                "state = 'RECEIVED' AND closed_at IS NULL",
             )
             for row in rows:
                 if not self._is_poison(row["student_key"]) or row["owner"] is None:
                     continue
-                if self._poisoned.get(row["id"], 0) >= row["attempts"]:
+                if self._poisoned.get(row["id"], 0) >= row["tries"]:
                     continue
                 slot = row["owner"].partition("#")[0]
                 for found in below(self._service.pid)[Target.WORKER]:
                     if found.slot == slot:
                         now = time.time()
-                        self._poisoned[row["id"]] = row["attempts"]
+                        self._poisoned[row["id"]] = row["tries"]
                         self.story.blows["kill worker of a poison"] += 1
                         self.story.hits.append(Hit(now, now + 2.0, f"poison {slot}"))
                         with contextlib.suppress(psutil.NoSuchProcess):
@@ -390,7 +391,7 @@ class Run:
         mend = self._break(drill.trouble)
         named = self._first(broke, drill.hold_s, lambda seen: cause in seen.causes)
         red = self._first(broke, drill.hold_s, lambda seen: _red(seen, cause))
-        until(lambda: time.time() >= broke + drill.hold_s, drill.hold_s + 1, 0.1)
+        self._patiently(lambda: time.time() >= broke + drill.hold_s, drill.hold_s + 1)
         if named is None:
             wrong.append(f"the status never said {cause}")
         else:
@@ -431,7 +432,7 @@ class Run:
             found.extend(s for s in self.observer.samples[-400:] if s.at > since and condition(s))
             return bool(found)
 
-        return found[0] if until(look, timeout_s, 0.1) else None
+        return found[0] if self._patiently(look, timeout_s) else None
 
     def _break(self, trouble: Trouble) -> Callable[[], None]:
         """Break it; returns what mends it."""

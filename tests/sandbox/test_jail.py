@@ -120,6 +120,18 @@ def test_lost_zygote_is_a_sandbox_error_and_the_next_task_is_served(jail: Jail) 
     assert jail.pid != victim
 
 
+def test_task_does_not_pay_for_a_zygote_that_was_killed_before_it_came(jail: Jail) -> None:
+    victim = jail.pid
+    pidfd = os.pidfd_open(victim)
+    try:
+        os.kill(victim, signal.SIGKILL)
+        assert select.select([pidfd], [], [], 10)[0]
+        assert run(jail, "result = 2").report == b"2"
+    finally:
+        os.close(pidfd)
+    assert jail.pid != victim
+
+
 def test_child_killed_from_outside_is_not_the_learners_fault(jail: Jail) -> None:
     def kill_child() -> None:
         deadline = time.monotonic() + 2
