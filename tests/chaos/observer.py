@@ -20,8 +20,8 @@ THRESHOLDS: Final = Thresholds(unreachable_s=4.0, lost_s=30.0, backlog_s=600.0, 
 """A drill lasts seconds, not minutes. What lies in the dead letters was put there by the script."""
 
 _COLUMNS: Final = (
-    "id, student_key, submission_id, state, attempts + interruptions AS tries, pulled_at, graded_at, closed_at, dead_at, verdict,"
-    " blame, reason, body"
+    "id, student_key, submission_id, state, attempts + interruptions AS tries, pulled_at, graded_at,"
+    " closed_at, body"
 )
 
 

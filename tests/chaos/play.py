@@ -99,8 +99,10 @@ def _against(judge: LmsJudge, text: str) -> str:
 
 
 def _journal(service: Service) -> list[Line]:
-    columns = "student_key, state, attempts + interruptions AS tries, pulled_at, graded_at, dead_at, verdict, reason"
-    rows = service.rows(columns)
+    rows = service.rows(
+        "student_key, state, attempts + interruptions AS tries, pulled_at, graded_at, dead_at, verdict,"
+        " reason"
+    )
     return [
         Line(
             row["student_key"],
