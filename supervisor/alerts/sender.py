@@ -54,8 +54,6 @@ log = logging.getLogger("supervisor.alerts.sender")  # also where it is __main__
 RETRY: Final = Backoff(first_s=2.0, ceiling_s=60.0)
 SCAN_S: Final = 5.0
 """The spool is looked at so often even if nobody says that there is something."""
-SILENT_S: Final = 45.0
-"""The supervisor says something every eight seconds; after so long it is stuck."""
 LINGER_S: Final = 8.0
 """What is due when the supervisor ends is still sent for so long."""
 PING_S: Final = 15.0
@@ -135,7 +133,7 @@ class Sender:
         return [*self._ways.values(), *([self._ping] if self._ping else [])]
 
     def _next_at(self) -> float:
-        times = [self._scan_at, self._heard_at + SILENT_S if not self._silent else float("inf")]
+        times = [self._scan_at, self._heard_at + self._orders.silent_s if not self._silent else float("inf")]
         times += [way.delivery.deadline for way in self._everyone() if way.delivery is not None]
         times += [way.retry_at for way in self._ways.values() if way.delivery is None and way.waiting]
         if self._progress is not None and self._ping is not None and self._ping.delivery is None:
@@ -189,12 +187,12 @@ class Sender:
 
     def _listen_for_silence(self, now: float) -> None:
         """The supervisor says nothing: it is stopped, or stuck. That is said from here."""
-        silent = now - self._heard_at > SILENT_S and self._closing_at is None
+        silent = now - self._heard_at > self._orders.silent_s and self._closing_at is None
         if silent == self._silent:
             return
         self._silent = silent
         wall = time.time()
-        text = f"the supervisor is stopped or stuck: it has said nothing for {SILENT_S:.0f} s"
+        text = f"the supervisor is stopped or stuck: it has said nothing for {self._orders.silent_s:.0f} s"
         news = News(
             change=Change.OPENED if silent else Change.RECOVERED,
             unit="service",

@@ -7,12 +7,15 @@ secret crosses here: orders name the places of secrets, and the sender reads the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from supervisor.alerts.model import Letter
 from supervisor.settings import Alerts, LogStyle
+
+SILENT_S: Final = 45.0
+"""The supervisor says something every eight seconds; after so long it is stuck."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -22,6 +25,7 @@ class Orders(msgspec.Struct, frozen=True):
     state_dir: Path
     log: LogStyle
     host: str
+    silent_s: float = SILENT_S
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

@@ -43,6 +43,7 @@ def critical(title: str) -> bool:
     return "CRITICAL" in title and "server demo: polls fail: QUEUE_UNREACHABLE" in title
 
 
+@pytest.mark.slow
 def test_an_xqueue_that_vanishes_is_told_within_a_minute_and_so_is_its_return(
     tmp_path: Path, ears: tuple[Hook, Hook]
 ) -> None:
