@@ -27,11 +27,11 @@ from graders.errors import CourseError
 from graders.feedback import Feedback
 from graders.model import Cause
 from sandbox import jail, seccomp
-from sandbox.model import SandboxUnavailable
+from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.backoff import Backoff
 from supervisor.deadline import LMS_DELAY_S, budget_of
 from supervisor.delivery import Outbox
-from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, Trouble, short
+from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, Trouble, brief, short
 from supervisor.grading import Grading
 from supervisor.heartbeat import IDLE_S, Voice
 from supervisor.journal import DAY_S, FILE_NAME, Journal, JournalError, Receipt, Row, State
@@ -40,7 +40,7 @@ from supervisor.pacer import Poll
 from supervisor.schema import BUSY_S
 from supervisor.secrets import SecretError, forget, read_secret
 from supervisor.settings import Config, Queue, Server
-from supervisor.spawn import EXIT_CONFIG, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAILABLE, Main, Seat
+from supervisor.spawn import EXIT_CONFIG, EXIT_CRASH, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAILABLE, Main, Seat
 from xqueue.answer import Dialect
 from xqueue.client import ServerAccess, XQueueClient
 from xqueue.errors import Misconfigured, QueueError
@@ -92,6 +92,8 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
         Worker(config, seat, voice, client, bench).run()
     except SandboxUnavailable as error:
         return _useless(voice, Cause.SANDBOX_UNAVAILABLE, str(error), EXIT_UNAVAILABLE)
+    except SandboxError as error:  # a module to preload that is not there, for example
+        return _useless(voice, Cause.HOST, f"a sandbox does not open: {brief(str(error))}", EXIT_CRASH)
     finally:
         bench.close()
         client.close()

@@ -99,7 +99,9 @@ def test_a_fatal_worker_and_a_dead_letter_reach_those_whose_they_are(
         urls = {"team": team.url(), "admin": admin.url(), "contacts": prof.url("to/{contact}")}
         with scene(tmp_path, *overrides, **urls) as lab:
             lab.start_supervisor()
-            admin.wait(lambda titles: any("queue demo-programs: FATAL: CONFIG" in t for t in titles), "it", 40)
+            admin.wait(
+                lambda titles: any("queue demo-programs: FATAL: CONFIG" in t for t in titles), "it", 40
+            )
             lab.submit(QUEUES[0], "anna", '{"grader": "gone/grader.py"}', "secret of anna = 1")
             prof.wait(lambda titles: any("1 dead letter: CONFIG" in t for t in titles), "the dead letter", 40)
             team.wait(lambda titles: any("1 dead letter: CONFIG" in t for t in titles), "the dead letter", 40)

@@ -91,3 +91,16 @@ def test_the_status_names_the_layers_in_force() -> None:
         lab.start_supervisor()
         layers = until(lambda: lab.status().get("isolation", {}).get("python"), "the layers")
         assert REQUIRED[Isolation.FULL] <= set(layers)
+
+
+def test_a_sandbox_that_does_not_open_is_told_with_its_reason() -> None:
+    preload = 'sandboxes.python.preload=["no_such_module"]'
+    with Lab(Path(ROOT / "config.toml"), ["queues.demo-functions.workers=1", preload], [QUEUE]) as lab:
+        lab.start_supervisor()
+
+        def said() -> str:
+            (slot,) = lab.status()["queues"][QUEUE]["slots"]
+            return str(slot["message"]) if slot["crashes"] else ""
+
+        message = until(said, "a death")
+        assert "a sandbox does not open" in message and "No module named 'no_such_module'" in message
