@@ -369,3 +369,143 @@ def test_attempts_are_of_one_series_by_learner_and_grader() -> None:
     assert series_of(replace(PULLED, payload="hw2/grader.py")) != series_of(PULLED)
     assert series_of(replace(PULLED, payload="[]")) != series_of(replace(PULLED, payload="{}"))
     assert series_of(replace(PULLED, student_key="")) == ""
+
+
+# -- attempts that do not count --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spared", [True, False])
+def test_a_death_that_is_not_the_submission_s_fault_does_not_count(
+    book: Journal, path: Path, spared: bool
+) -> None:
+    _, row = book.receive(PULLED, NOW)
+    other = Journal(path, "s", "q", "q.1#1")
+    other.release("q.0#1", spared=spared)
+    taken = other.due(State.RECEIVED, NOW)
+    assert taken is not None and taken.attempts == (0 if spared else 1)
+    assert other.begin(row.id, NOW) == (1 if spared else 2)
+    other.close()
+
+
+def test_an_attempt_that_had_ended_before_its_worker_died_is_not_counted_back(
+    book: Journal, path: Path
+) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.postpone(row.id, NOW + 2, "the zygote died", NOW)
+    journal.prepare(path, 14, NOW)
+    assert book.row(row.id).attempts == 1
+
+
+def test_interruptions_without_end_count_at_last(book: Journal, path: Path) -> None:
+    """A submission may take the whole machine down, every time."""
+    _, row = book.receive(PULLED, NOW)
+    attempts = []
+    for _ in range(journal.MOST_INTERRUPTIONS + 2):
+        journal.prepare(path, 14, NOW)
+        assert book.due(State.RECEIVED, NOW) is not None
+        attempts.append(book.begin(row.id, NOW))
+    assert attempts == [1] * journal.MOST_INTERRUPTIONS + [2, 3]
+
+
+# -- order -----------------------------------------------------------------------------------------------
+
+
+SECOND = replace(
+    PULLED, submission_id="10", header="second", submitted_at=NOW - 2, body_digest="f" * 64, response="y = 2"
+)
+
+
+def test_a_later_attempt_waits_until_the_earlier_one_is_settled(book: Journal, path: Path) -> None:
+    other = Journal(path, "s", "q", "q.1#1")
+    _, first = book.receive(PULLED, NOW)
+    _, second = other.receive(SECOND, NOW + 1)
+    other.record(second.id, "reply 2", MARK, NOW + 2)
+    assert other.due(State.GRADED, NOW + 2) is None
+    assert other.outlook(NOW + 2)[1] == NOW + 300, "it does not look again and again meanwhile"
+    book.record(first.id, "reply 1", MARK, NOW + 3)
+    due = book.due(State.GRADED, NOW + 3)
+    assert due is not None and due.id == first.id
+    assert book.due(State.GRADED, NOW + 3) is not None
+    book.delivered(first.id, PULLED.header, NOW + 4)
+    assert book.outlook(NOW + 4)[1] == NOW + 2, "who settles the first one finds the second"
+    due = book.due(State.GRADED, NOW + 4)
+    assert due is not None and due.id == second.id
+    assert other.due(State.GRADED, NOW + 4) is None, "one owner"
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        replace(SECOND, student_key="berta"),
+        replace(SECOND, payload="hw2/grader.py"),
+        replace(SECOND, submitted_at=NOW - 99),
+    ],
+    ids=["another learner", "another problem", "an earlier one"],
+)
+def test_nobody_else_waits_for_it(book: Journal, second: Submission) -> None:
+    book.receive(PULLED, NOW)
+    _, row = book.receive(second, NOW)
+    book.record(row.id, "reply", MARK, NOW)
+    due = book.due(State.GRADED, NOW)
+    assert due is not None and due.id == row.id
+
+
+def test_attempts_of_the_same_second_go_by_their_numbers(book: Journal) -> None:
+    ninth = replace(SECOND, submission_id="9", header="ninth", submitted_at=SECOND.submitted_at)
+    _, tenth = book.receive(SECOND, NOW)
+    book.receive(ninth, NOW)
+    book.record(tenth.id, "reply", MARK, NOW)
+    assert book.due(State.GRADED, NOW) is None, "9 comes before 10"
+
+
+def test_a_stuck_attempt_holds_the_later_ones_for_its_patience_only(path: Path) -> None:
+    book = Journal(path, "s", "q", "q.0#1", patience_s=50)
+    book.receive(PULLED, NOW)
+    _, second = book.receive(SECOND, NOW + 20)
+    book.record(second.id, "reply", MARK, NOW + 21)
+    assert book.due(State.GRADED, NOW + 49) is None
+    assert book.outlook(NOW + 49)[1] == NOW + 50
+    assert book.due(State.GRADED, NOW + 50) is not None
+    book.close()
+
+
+def test_one_handed_out_again_while_it_waits_for_an_earlier_one_still_waits(
+    book: Journal, path: Path
+) -> None:
+    other = Journal(path, "s", "q", "q.1#1")
+    _, first = book.receive(PULLED, NOW)
+    _, second = book.receive(SECOND, NOW)
+    book.record(second.id, "reply 2", MARK, NOW)
+    assert other.receive(replace(SECOND, header="newer"), NOW + 61)[0] is Receipt.STORED
+    assert other.due(State.GRADED, NOW + 61) is None
+    book.record(first.id, "reply 1", MARK, NOW + 62)
+    book.delivered(first.id, PULLED.header, NOW + 62)
+    due = book.due(State.GRADED, NOW + 62)
+    assert due is not None and due.header == "newer"
+    other.close()
+
+
+# -- the clock -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump_s", [-600.0, -journal.DAY_S])
+def test_a_clock_that_is_set_back_holds_no_row_up(book: Journal, jump_s: float) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.postpone(row.id, NOW + 10, "the sandbox failed", NOW)
+    assert book.due(State.RECEIVED, NOW + 9) is None
+    assert book.outlook(NOW + jump_s)[1] == NOW + jump_s
+    assert book.due(State.RECEIVED, NOW + jump_s) is not None
+
+
+def test_a_clock_that_is_set_back_keeps_no_later_attempt_waiting(book: Journal) -> None:
+    book.receive(PULLED, NOW)
+    _, second = book.receive(SECOND, NOW)
+    book.record(second.id, "reply", MARK, NOW)
+    assert book.due(State.GRADED, NOW - journal.DAY_S) is not None
+
+
+def test_a_clock_that_is_set_forward_makes_all_due(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.postpone(row.id, NOW + 10, "the sandbox failed", NOW)
+    assert book.due(State.RECEIVED, NOW + journal.DAY_S) is not None

@@ -126,22 +126,37 @@ def test_nothing_graded_is_graded_again_because_the_queue_was_away() -> None:
         assert (lab.rows()[0]["attempts"], lab.rows()[0]["graded_at"]) == (1, graded_at)
 
 
-def test_a_submission_that_kills_its_workers_ends_in_the_dead_letters() -> None:
-    with scene("sandboxes.python.limits.wall_s=60") as lab:
+def test_a_submission_that_kills_its_workers_ends_in_the_dead_letters_whatever_else_dies_meanwhile() -> None:
+    """Three deaths of the only worker; that of the supervisor between them is not the submission's fault."""
+    limits = "sandboxes.python.limits.wall_s=60"
+    with scene(limits, "queues.demo-functions.workers=1", "queues.demo-functions.max_attempts=3") as lab:
         lab.start_supervisor()
         lab.submit(QUEUES[0], "anna", PAYLOAD, "import time\ntime.sleep(40)\n" + answer())
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            until(lambda n=attempt: (rows := lab.rows()) and rows[0]["attempts"] == n, f"attempt {attempt}")
-            slot = str(lab.rows()[0]["owner"]).partition("#")[0]
-            worker = until(lambda s=slot: grading(lab, s), "its worker in the status")
-            worker.kill()
-            until(lambda p=worker: gone(p), "its death")
+        for attempt, culprit in ((1, "worker"), (2, "worker"), (3, "supervisor"), (3, "worker")):
+            if culprit == "worker":
+                worker = until(lambda n=attempt: in_hand(lab, n), f"attempt {attempt} in a worker's hand")
+                worker.kill()
+                until(lambda p=worker: gone(p), "its death")
+            else:
+                until(lambda n=attempt: lab.rows()[0]["attempts"] == n, f"attempt {attempt}")
+                lab.process("supervisor").kill()
+                lab.process("supervisor").wait()
+                lab.start_supervisor()
         assert lab.lms.wait(1, 30) == 1
         assert not lab.lms.delivered["anna"].correct
         until(lambda: lab.rows()[0]["state"] == "DELIVERED", "the row to be closed")
         row = lab.rows()[0]
-        assert (row["attempts"], row["verdict"], row["blame"]) == (MAX_ATTEMPTS, "ungraded", "service")
-        assert row["dead_at"] is not None and f"{MAX_ATTEMPTS} times" in str(row["reason"])
+        assert (row["attempts"], row["interruptions"]) == (3, 1)
+        assert (row["verdict"], row["blame"]) == ("ungraded", "service")
+        assert row["dead_at"] is not None and "3 times" in str(row["reason"])
+
+
+def in_hand(lab: Scene, attempt: int) -> psutil.Process | None:
+    """The worker that is at that attempt of the only submission, if the status knows it by now."""
+    row = next(iter(lab.rows()), None)
+    if row is None or row["attempts"] != attempt or row["owner"] is None:
+        return None
+    return grading(lab, str(row["owner"]).partition("#")[0])
 
 
 def grading(lab: Scene, slot: str) -> psutil.Process | None:

@@ -144,6 +144,12 @@ def enqueue(
     return int(detail.submission_id)
 
 
+def gradebook(learner: str) -> list[int]:
+    """(earned, possible) as the gradebook reads it, for the problem of a learner of `enqueue`."""
+    (score,) = api.get_scores("c", learner).values()
+    return [score["points_earned"], score["points_possible"]]
+
+
 def state(submission: int) -> dict[str, object]:
     """What has become of it; `scores` as (earned, possible) in the order they were stored."""
     detail = ExternalGraderDetail.objects.get(submission_id=submission)
@@ -196,7 +202,8 @@ def switch(**wanted: object) -> None:
     SWITCHES.update(wanted)
 
 
-VERBS = {f.__name__: f for f in (setup, enqueue, state, age, end_sessions, group, events, requests, switch)}
+_ALL = (setup, enqueue, gradebook, state, age, end_sessions, group, events, requests, switch)
+VERBS = {f.__name__: f for f in _ALL}
 
 urlpatterns = [
     path("control/", control),
