@@ -59,7 +59,7 @@ _EARLIER: Final = """
     AND was.series = row.series AND row.series <> ''
     AND (coalesce(was.submitted_at, was.pulled_at), CAST(was.submission_id AS INTEGER), was.id)
       < (coalesce(row.submitted_at, row.pulled_at), CAST(row.submission_id AS INTEGER), row.id)
-    AND was.pulled_at BETWEEN :now - :patience_s AND :now
+    AND was.pulled_at > :now - :patience_s AND was.pulled_at <= :now
 """
 """The open earlier attempts that a reply (`row`) waits for."""
 _BLOCKED: Final = f"EXISTS (SELECT 1 {_EARLIER})"

@@ -459,15 +459,15 @@ def test_attempts_of_the_same_second_go_by_their_numbers(book: Journal) -> None:
     assert book.due(State.GRADED, NOW) is None, "9 comes before 10"
 
 
-def test_a_stuck_attempt_holds_the_later_ones_for_its_patience_only(path: Path) -> None:
-    book = Journal(path, "s", "q", "q.0#1", patience_s=50)
+def test_a_stuck_attempt_holds_the_later_ones_for_its_patience_only(book: Journal, path: Path) -> None:
     book.receive(PULLED, NOW)
-    _, second = book.receive(SECOND, NOW + 20)
-    book.record(second.id, "reply", MARK, NOW + 21)
-    assert book.due(State.GRADED, NOW + 49) is None
-    assert book.outlook(NOW + 49)[1] == NOW + 50
-    assert book.due(State.GRADED, NOW + 50) is not None
-    book.close()
+    other = Journal(path, "s", "q", "q.1#1", patience_s=50)
+    _, second = other.receive(SECOND, NOW + 20)
+    other.record(second.id, "reply", MARK, NOW + 21)
+    assert other.due(State.GRADED, NOW + 49) is None
+    assert other.outlook(NOW + 49)[1] == NOW + 50
+    assert other.due(State.GRADED, NOW + 50) is not None
+    other.close()
 
 
 def test_one_handed_out_again_while_it_waits_for_an_earlier_one_still_waits(
