@@ -432,8 +432,8 @@ class Journal:
         assigned = ", ".join(f"{name} = :{name}" for name in values)
         with writing(self._db):
             self._db.execute(
-                "UPDATE submission AS row SET state = 'GRADED', graded_at = :now, next_try_at = :now, waits_since = :now,"  # noqa: S608
-                " tries = 0, attempting = 0, trouble = '',"
+                "UPDATE submission AS row SET state = 'GRADED', graded_at = :now,"  # noqa: S608
+                " next_try_at = :now, waits_since = :now, tries = 0, attempting = 0, trouble = '',"
                 f" owner = CASE WHEN {_BLOCKED} THEN NULL ELSE owner END, {assigned}"
                 " WHERE id = :id AND state = 'RECEIVED'",
                 {**values, **self._order, "now": now, "id": row_id},

@@ -85,8 +85,8 @@ def letters(config: Path) -> list[int]:
         if name in "ad":
             assert book.delivered(row.id, header, NOW + 10)
         elif name == "c":
-            book.refused(row.id, header, "unknown submission", NOW + 10, AGAIN_S)
-            assert book.refused(row.id, header, "unknown submission", NOW + 20, AGAIN_S)
+            book.refused(row.id, header, "unknown submission", NOW + 10, 5)
+            assert book.refused(row.id, header, "unknown submission", NOW + 20, 5)
     book.close()
     return ids
 
@@ -206,7 +206,7 @@ def test_a_reply_that_was_on_its_way_when_retried_does_not_close_the_row(
     assert sending is not None
     assert run("retry", str(sending.id)).exit_code == 0
     assert not book.delivered(sending.id, sending.header, NOW + 101)
-    assert not book.refused(sending.id, sending.header, "no", NOW + 101, AGAIN_S)
+    assert not book.refused(sending.id, sending.header, "no", NOW + 101, 5)
     assert book.row(sending.id).state is State.RECEIVED
     book.close()
 
