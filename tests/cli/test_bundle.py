@@ -78,7 +78,7 @@ def letter(folder: Path, **changes: object) -> int:
     mark = Mark(
         Verdict.UNGRADED, Blame.COURSE, Cause.GRADER_BUG, "hw/grader.py", "boom", grader_digest="0" * 64
     )
-    book.keep_files(row.id, {"notes (1).txt": b"\xffbytes"})
+    book.keep_files(row.id, {"notes.txt": b"\xffbytes"})
     book.record(row.id, '{"correct": false, "score": 0, "msg": "<p>x</p>"}', mark, NOW)
     book.close()
     return row.id
@@ -125,6 +125,44 @@ def test_it_is_graded_far_from_its_service_with_the_handlers_settings(config: Pa
     (tmp_path / "course").rename(tmp_path / "moved")
     assert warden("grade", "--bundle", str(folder)).returncode == 1
     assert warden("grade", "--bundle", str(folder), "--root", str(tmp_path / "moved")).returncode == 0
+
+
+PROGRAMS = """
+[servers.main]
+url = "https://xqueue.example.org"
+username = "warden"
+password_file = "the-secret-file"
+[languages.ours]
+source = "main.py"
+suffixes = [".py"]
+[languages.ours.run]
+command = ["/usr/bin/env", "printf", "5 {scratch}"]
+[queues."hw 1"]
+server = "main"
+[[queues."hw 1".handlers]]
+kind = "program"
+grader_root = "problems"
+languages = ["python", "ours"]
+comparison = { mode = "floats", float_absolute_tolerance = 0.5 }
+"""
+
+
+def test_a_program_takes_its_languages_along(config: Path, tmp_path: Path) -> None:
+    config.write_text(PROGRAMS)
+    problem = tmp_path / "problems/sum"
+    problem.mkdir(parents=True)
+    (problem / "1.in").write_text("2 3\n")
+    (problem / "1.out").write_text("5\n")
+    payload = json.dumps({"grader": "sum", "language": "python"})
+    response = "print(sum(map(int, input().split())) + 0.25)\n"
+    number = letter(tmp_path, submission_id="9", payload=payload, response=response)
+    folder = tmp_path / "letter"
+    assert warden("dead", "show", str(number), "-c", str(config), "--bundle", str(folder)).returncode == 0
+    there = load(folder / "config.toml")
+    assert there.languages["ours"] == load(config).languages["ours"]
+    done = warden("grade", "--bundle", str(folder), "--json")
+    # The letter has a file of notes, which is no program: the text is the one that is started.
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "correct"), done.stdout + done.stderr
 
 
 def test_it_is_never_written_over_anything(config: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from graders.model import Blame, Cause, Verdict
+from graders.words import words_of
 from supervisor.archive import Wanted, opened
 from supervisor.cli.verbs import warden
 from supervisor.journal import FILE_NAME, Journal, Mark, State
@@ -259,11 +260,12 @@ def test_a_running_service_takes_a_retried_letter_at_once(tmp_path: Path) -> Non
     tmp_path.chmod(0o755)
     (problem / "grader.py").write_text("raise NotImplementedError\n")
     shutil.copy(ROOT / "course/functions/fibonacci/answer.py", problem)
-    with scene(f"queues.demo-functions.handlers[0].grader_root={json.dumps(str(course))}") as lab:
+    root = f"queues.demo-functions.handlers[0].grader_root={json.dumps(str(course))}"
+    with scene(root, 'queues.demo-functions.locale="de"') as lab:
         lab.start_supervisor()
         lab.submit(QUEUES[0], "anna", json.dumps({"grader": "hw/grader.py"}), answer())
         assert lab.lms.wait(1, 30) == 1
-        assert "not be graded" in lab.lms.delivered["anna"].msg
+        assert words_of("de").summaries[Verdict.UNGRADED] in lab.lms.delivered["anna"].msg
         until(lambda: lab.rows()[0]["state"] == "DELIVERED", "the row to be closed")
         (entry,) = lab.rows()
         assert entry["dead_at"] is not None and entry["cause"] == "GRADER_BUG"
