@@ -60,14 +60,15 @@ from supervisor.events import (
     send,
     short,
 )
-from supervisor.ledger import Ledger, QueueLedger, ServerLedger
+from supervisor.ledger import Ledger
 from supervisor.log import reopen as reopen_log
 from supervisor.notify import Notifier
 from supervisor.pacer import Poll
 from supervisor.pauses import Watch
 from supervisor.place import Place, how_it_ended, spares
-from supervisor.plan import Change, NotReloaded, Plan, QueuePlan, Reloader
+from supervisor.plan import Change, NotReloaded, Plan, Reloader
 from supervisor.publisher import Observer, Publisher
+from supervisor.queues import Queues
 from supervisor.rations import Rations
 from supervisor.recycler import leaving
 from supervisor.recycling import Life
@@ -127,8 +128,6 @@ class Arbiter:
         self._notifier = notifier or Notifier()
         self._on_ready = on_ready
         self._reloader = reloader
-        self._pauses = pauses or Watch(None)
-        self._pauses_trouble = ""
         self._selector = selectors.DefaultSelector()
         self._state = ServiceState.STARTING
         self._ledger = Ledger()
@@ -138,6 +137,9 @@ class Arbiter:
         cpus = sorted(os.sched_getaffinity(0)) if cpus is None else list(cpus)
         self._seating = Seating(cpus)
         self._rations = Rations(self._seating, self._turns, self._switchboard, len(cpus), plan.bursts, dice)
+        self._queues = Queues(
+            self._ledger, self._turns, self._switchboard, self._seating, pauses or Watch(None), wall
+        )
         self._births = 0
         self._recycle_at = float("-inf")
         self._told_systemd = float("-inf")
@@ -145,7 +147,7 @@ class Arbiter:
         self._seen = float("inf")  # when the clock was last looked at, before the rest of a turn
         self._unclean = False
         self._terms = 0
-        self._adopt(plan)
+        self._queues.adopt(plan)
 
     # -- the loop ----------------------------------------------------------------------------------------
 
@@ -195,7 +197,8 @@ class Arbiter:
                 self._step(place, slot.Tick())
         self._break(now)
         self._reconcile(now)
-        self._heed_pauses()
+        if self._queues.heed_pauses():
+            self._publisher.at_once()
         self._recycle(now)
         self._hold(now)
         self._grant(now)
@@ -422,39 +425,13 @@ class Arbiter:
     def _change(self, change: Change) -> None:
         self._main = change.main
         self._plan = self._publisher.plan = change.plan
-        for place in self._adopt(change.plan):
+        for place in self._queues.adopt(change.plan):
             self._step(place, slot.Renew())
         for queue in change.renew:
             self._switchboard.forget(queue)  # what failed may be mended
             self._switchboard.serve(queue)
             for place in self._seating.of(queue):
                 self._step(place, slot.Renew())
-
-    def _adopt(self, plan: Plan) -> list[Place]:
-        """Make books, lines and seats those of the plan; the places whose workers have to move."""
-        for name, url in plan.servers.items():
-            self._ledger.servers.setdefault(name, ServerLedger(url)).url = url
-        moved = [place for queue in plan.queues for place in self._adopt_queue(queue)]
-        for name in self._ledger.queues.keys() - {queue.name for queue in plan.queues}:
-            self._seating.retire(name)
-        return moved
-
-    def _adopt_queue(self, queue: QueuePlan) -> list[Place]:
-        book = self._ledger.queues.get(queue.name)
-        if book is None:
-            book = QueueLedger(queue.server, backlog=queue.backlog, backlog_oldest_at=queue.backlog_oldest_at)
-            self._ledger.queues[queue.name] = book
-        book.server = queue.server
-        book.slots_min, book.slots_max = queue.workers, max(queue.workers, queue.most or 0)
-        book.refused = (Cause.CONFIG, short(queue.refused)) if queue.refused else None
-        if queue.refused:
-            self._ledger.alert(Cause.CONFIG, short(queue.refused), queue.name, self._wall())
-            log.error("queue refused", extra={"queue": queue.name, "cause": "CONFIG", "why": queue.refused})
-            return []
-        self._ledger.servers.setdefault(queue.server, ServerLedger(""))
-        self._turns.open(queue.name, queue.pace)
-        self._switchboard.serve(queue.name)
-        return self._seating.arrange(queue)
 
     # -- reconcile ---------------------------------------------------------------------------------------
 
@@ -463,7 +440,6 @@ class Arbiter:
         if self._terms:
             return
         self._rations.decide(self._plan.queues, now)
-        gone = False
         for place in self._seating:
             if place.wanted:
                 if place.machine.state is SlotState.STOPPED:
@@ -472,27 +448,8 @@ class Arbiter:
                 self._step(place, slot.Drain(None))
             elif place.retired:
                 self._seating.forget(place)
-                gone = True
-        if gone or self._ledger.queues.keys() - {queue.name for queue in self._plan.queues}:
-            self._forget_queues()
-
-    def _forget_queues(self) -> None:
-        """Queues that the plan does not have any more, once their last seat is empty."""
-        for name in self._ledger.queues.keys() - {queue.name for queue in self._plan.queues}:
-            if self._seating.of(name):
-                continue
-            book = self._ledger.queues.pop(name)
-            self._turns.close(name)
-            self._switchboard.forget(name)
+        if self._queues.tidy():
             self._publisher.changed()
-            if book.backlog:
-                text = f"{book.backlog} submissions stay in the journal, their queue {name} is not configured"
-                self._ledger.alert(Cause.CONFIG, text, "", self._wall())
-                fields = {"queue": name, "cause": "CONFIG", "rows": book.backlog}
-                log.error("the journal holds open submissions of a queue that is gone", extra=fields)
-        used = {book.server for book in self._ledger.queues.values()} | set(self._plan.servers)
-        for name in self._ledger.servers.keys() - used:
-            del self._ledger.servers[name]
 
     def _recycle(self, now: float) -> None:
         """Replace workers that have served long enough, one of a queue at a time."""
@@ -502,30 +459,6 @@ class Arbiter:
         for place, why in leaving(self._seating, self._plan.recycling, now):
             log.info("worker recycled", extra={"slot": place.id, "after": why})
             self._step(place, slot.Renew())
-
-    def _heed_pauses(self) -> None:
-        """Paused queues are granted no polls; what is in hand is finished, what is graded is delivered."""
-        wall = self._wall()
-        pauses = self._pauses.look(wall)
-        if self._pauses.trouble != self._pauses_trouble:
-            self._pauses_trouble = self._pauses.trouble
-            if self._pauses_trouble:
-                self._ledger.alert(Cause.HOST, short(self._pauses_trouble), "", wall)
-                log.error("pauses", extra={"cause": "HOST", "why": self._pauses_trouble})
-        for name, book in self._ledger.queues.items():
-            pause = pauses.get(name)
-            if not book.refused:
-                self._turns.hold_back(name, "paused", pause is not None)
-            if pause == book.pause:
-                continue
-            if pause is None:
-                book.resumed_at = wall
-                log.info("pause over", extra={"queue": name})
-            else:
-                fields = {"queue": name, "until": pause.until, "by": pause.by, "why": pause.message}
-                log.info("queue paused", extra=fields)
-            book.pause = pause
-            self._publisher.at_once()
 
     def _grant(self, now: float) -> None:
         if self._state is ServiceState.DRAINING:
