@@ -381,6 +381,139 @@ def raw(lab: Lab) -> requests.Session:
     return session
 
 
+NO_QUEUE = "'get_submission' must provide parameter 'queue_name'"
+BAD_REPLY = "Incorrect reply format"
+
+# method, path, form, what comes back: status, and the content or detail ("" = a page, or anything)
+ANSWERS: list[tuple[str, str, dict[str, object] | None, int, str]] = [
+    ("GET", "", None, 200, ""),
+    ("GET", "login/", None, 200, ""),
+    ("GET", "login", None, 301, ""),
+    ("POST", "put_result", {}, 301, ""),
+    ("GET", "status/", None, 405, 'Method "GET" not allowed.'),
+    ("GET", "logout/", None, 405, 'Method "GET" not allowed.'),
+    ("GET", "get_queuelen/", None, 404, ""),
+    ("POST", "submit/", {}, 404, ""),
+    ("GET", "get_submission/", None, 400, NO_QUEUE),
+    ("GET", "get_submission/?queue_name=", None, 400, NO_QUEUE),
+    ("GET", "get_submission/?queue_name=zzz", None, 200, "Queue 'zzz' is empty"),
+    ("POST", "get_submission/?queue_name=zzz", {}, 405, 'Method "POST" not allowed.'),
+    ("POST", "put_result/", {}, 400, BAD_REPLY),
+    ("POST", "put_result/", {"xqueue_header": "no json", "xqueue_body": "{}"}, 400, BAD_REPLY),
+    (
+        "POST",
+        "put_result/",
+        {"xqueue_header": '{"submission_id": null}', "xqueue_body": "{}"},
+        400,
+        BAD_REPLY,
+    ),
+    (
+        "POST",
+        "put_result/",
+        {"xqueue_header": '{"submission_id": 987654, "submission_key": "k"}', "xqueue_body": "{}"},
+        404,
+        "Submission does not exist",
+    ),
+    (
+        "POST",
+        "put_result/",
+        {"xqueue_header": '{"submission_id": null, "submission_key": "k"}', "xqueue_body": "{}"},
+        500,
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "form", "status", "words"), ANSWERS)
+def test_the_server_answers_as_documented(
+    lab: Lab, method: str, path: str, form: dict[str, object] | None, status: int, words: str
+) -> None:
+    with raw(lab) as session:
+        headers = {"X-CSRFToken": session.cookies["csrftoken"], "Accept": "application/json"}
+        url = f"{lab.url}/xqueue/{path}"
+        said = session.request(method, url, data=form, headers=headers, allow_redirects=False, timeout=10)
+    assert said.status_code == status
+    if words:
+        assert words in (said.json().get("content"), said.json().get("detail"))
+    elif status >= 300:
+        assert not said.headers["Content-Type"].startswith("application/json")
+
+
+@pytest.mark.parametrize(
+    ("url", "form", "status", "words"),
+    [
+        ("login/", {"username": "grader", "password": "wrong"}, 401, "Incorrect login credentials"),
+        ("login/", {"username": "grader"}, 400, "Insufficient login info"),
+        ("logout/", {}, 403, "Authentication credentials were not provided."),
+        ("put_result/", {}, 403, "Authentication credentials were not provided."),
+    ],
+)
+def test_a_stranger_is_answered_as_documented(
+    lab: Lab, url: str, form: dict[str, str], status: int, words: str
+) -> None:
+    said = requests.post(f"{lab.url}/xqueue/{url}", data=form, timeout=10)
+    assert said.status_code == status
+    assert words in (said.json().get("content"), said.json().get("detail"))
+
+
+def test_a_page_is_not_to_be_had_so_we_ask_for_json(lab: Lab) -> None:
+    where = f"{lab.url}/xqueue/get_submission/"
+    assert requests.get(where, headers={"Accept": "text/html"}, timeout=10).status_code in (403, 406)
+    with raw(lab) as session:
+        assert session.get(where, headers={"Accept": "text/html"}, timeout=10).status_code == 406
+
+
+@pytest.mark.parametrize("body", ["[1]", "5", "null", '"x"'])
+def test_json_that_is_no_object_is_500_and_still_pulled(
+    lab: Lab, connect: Connect, queue: str, body: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    header = pull(client, queue).header
+    with pytest.raises(ReplyUncertain, match="500"):
+        client.put_result(header, body)
+    assert lab.control("state", submission=number)["status"] == "pulled"
+    client.put_result(header, GOOD)
+    assert lab.control("state", submission=number)["status"] == "retired"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"correct": true, "score": {score}, "msg": "x"}}'
+        for score in ("null", '""', "[]", "{}", '"abc"', "NaN", "-1")
+    ]
+    + ['{"correct": true, "msg": "x"}'],
+)
+def test_a_score_that_is_of_no_use_says_yes_and_comes_again(
+    lab: Lab, connect: Connect, queue: str, body: str
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1")
+    client = connect(lab.url)
+    client.put_result(pull(client, queue).header, body)
+    state = lab.control("state", submission=number)
+    assert (state["status"], state["failures"], state["scores"]) == ("retry", 1, [])
+
+
+@pytest.mark.parametrize(("score", "points", "stored"), [(2, 1, 2), (5, 10, 50), (0.49, 10, 5), (7.5, 1, 8)])
+def test_nothing_is_clamped_to_the_points_of_the_problem(
+    lab: Lab, connect: Connect, queue: str, score: float, points: int, stored: int
+) -> None:
+    number = lab.control("enqueue", queue=queue, answer="1", points=points)
+    client = connect(lab.url)
+    client.put_result(pull(client, queue).header, encode_reply(Reply(True, score, "<p>x</p>")))
+    assert lab.control("state", submission=number)["scores"] == [[stored, points]]
+
+
+@pytest.mark.parametrize("more", [{"grader": "g" * 129, "answer": "1"}, {"answer": "x" * 110_000}])
+def test_what_is_too_long_fails_in_the_lms_and_never_comes(
+    lab: Lab, connect: Connect, queue: str, more: dict[str, str]
+) -> None:
+    with pytest.raises(requests.HTTPError):
+        lab.control("enqueue", queue=queue, **more)
+    assert connect(lab.url).get_submission(queue) is None
+
+
 def test_403_has_meanings_that_only_the_body_tells_apart_and_each_its_next_step(
     lab: Lab, connect: Connect, queue: str
 ) -> None:

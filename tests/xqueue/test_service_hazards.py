@@ -43,6 +43,7 @@ workers = 2
 poll_floor_s = 0.05
 poll_ceiling_s = 0.2
 partial_credit = "{credit}"
+processing_delay_s = {delay_s}
 
 [[queues.{queue}.handlers]]
 kind = "gradelib"
@@ -67,10 +68,17 @@ class Service:
         self.queue = ""
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, queue: str, prelude: str = "", credit: str = "auto", put_timeout_s: float = 40) -> None:
+    def start(
+        self,
+        queue: str,
+        prelude: str = "",
+        credit: str = "auto",
+        put_timeout_s: float = 40,
+        delay_s: float = 300,
+    ) -> None:
         self.queue = queue
         config = self.folder / "config.toml"
-        values = {"queue": queue, "credit": credit, "put_timeout_s": put_timeout_s}
+        values = {"queue": queue, "credit": credit, "put_timeout_s": put_timeout_s, "delay_s": delay_s}
         config.write_text(CONFIG.format(url=self.lab.url, course=COURSE, **values))
         password = self.folder / "password"
         password.touch(mode=0o600)
@@ -195,6 +203,20 @@ def test_a_result_that_is_rolled_back_for_a_while_arrives(lab: Lab, service: Ser
     lab.control("switch")
     assert settled(lab, number)["scores"] == [[1, 1]]
     assert service.gradings() == 1
+
+
+def test_a_grading_that_would_pass_the_processing_delay_is_answered_in_time(
+    lab: Lab, service: Service
+) -> None:
+    """After it, the server would hand out this one and nothing else."""
+    service.start("too-late", delay_s=10)
+    late = service.enqueue(SLOW.replace("sleep(2)", "sleep(15)"))
+    began = service.until(lambda: service.row(late), "it was not pulled")["pulled_at"]
+    state = settled(lab, late, 20)
+    assert state["scores"] == [[0, 1]]
+    row = service.until(lambda: (row := service.row(late)) and row["confirmed_at"] and row, "not confirmed")
+    assert row["confirmed_at"] - began < 10
+    assert row["dead_at"] is not None
 
 
 def test_attempts_of_one_learner_at_one_problem_arrive_in_their_order(lab: Lab, service: Service) -> None:
