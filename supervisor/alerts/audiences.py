@@ -32,13 +32,22 @@ Contacts = Mapping[str, tuple[tuple[str, str], ...]]
 """Queue -> (pattern of graders, contact) of its handlers, in their order."""
 
 
-def audiences(cause: Cause, severity: Severity, *, dead: bool = False) -> tuple[Audience, ...]:
-    """Who hears of it. `dead`: submissions went to the dead letters, which the team looks after."""
+def audiences(
+    cause: Cause, severity: Severity, *, dead: bool = False, course: bool = False
+) -> tuple[Audience, ...]:
+    """Who hears of it.
+
+    Args:
+        dead: submissions went to the dead letters, which the team looks after.
+        course: it is one grader's alone, whatever the cause: its course wants to know.
+    """
     everybody = AUDIENCES[cause]
     if severity is Severity.CRITICAL:
         everybody = (*everybody, _TEAM, _ADMIN)
-    if dead:
+    if dead or course:
         everybody = (*everybody, _TEAM)
+    if course:
+        everybody = (*everybody, _CONTACTS)
     return tuple(dict.fromkeys(everybody))
 
 

@@ -7,7 +7,7 @@ asked to have none, and the engine damps: a condition has to last before anybody
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -16,7 +16,7 @@ from supervisor import health
 from supervisor.alerts.model import MAX_TEXTS, Condition, Event, Pause, Picture
 from supervisor.health import Finding, Level, Thresholds
 from supervisor.settings import Severity
-from supervisor.status import QueueStatus, ServiceState, SlotState, Status
+from supervisor.status import BreakerUnit, QueueStatus, ServiceState, SlotState, Status
 
 IMPATIENT: Final = Thresholds(fatal_s=0.0, unreachable_s=0.0, trouble_s=20.0)
 
@@ -35,15 +35,19 @@ def picture(document: Status, now: float) -> Picture:
         return Picture(whole=False, pauses=pauses)
     found = health.findings(health.view(msgspec.to_builtins(document)), now, IMPATIENT)
     conditions: dict[str, Condition] = {}
+    held = {breaker.cause for breaker in document.breakers if breaker.unit is BreakerUnit.HOST}
     nothing_polled = any(finding.topic == "polls" and not finding.queue for finding in found)
     for finding in found:
         condition = _condition(finding, document, nothing_polled)
         if condition is None or finding.queue in paused:
             continue
+        if finding.topic in ("polls", "trouble") and condition.cause in held:
+            continue  # the host's breaker says it for all queues
         known = conditions.get(condition.key)
         conditions[condition.key] = condition if known is None else _joined(known, condition)
-    for channel in _channels(document, now):
-        conditions[channel.key] = channel
+    for condition in (*_breakers(document, paused), *_channels(document, now)):
+        known = conditions.get(condition.key)
+        conditions[condition.key] = condition if known is None else _joined(known, condition)
     return Picture(
         conditions=tuple(conditions.values()),
         unsure=_unsure(document, paused),
@@ -116,6 +120,36 @@ def _pauses(document: Status) -> Iterator[Pause]:
                 message=queue.paused_message,
                 by=queue.paused_by,
             )
+
+
+def _breakers(document: Status, paused: set[str]) -> Iterator[Condition]:
+    """What is left alone for a while, because it failed again and again."""
+    for breaker in document.breakers:
+        queues: tuple[str, ...] = (breaker.queue,)
+        match breaker.unit:
+            case BreakerUnit.HOST:
+                unit, what = "host", "it fails whatever is tried; nothing is pulled until one trial succeeds"
+                queues = tuple(document.queues)
+            case BreakerUnit.QUEUE:
+                unit, what = f"queue {breaker.queue}", "given up for a while"
+            case BreakerUnit.PROBLEM:
+                unit = f"grader {breaker.grader} of queue {breaker.queue}"
+                what = "given up for a while; its submissions wait"
+            case _:
+                assert_never(breaker.unit)
+        if breaker.queue in paused:
+            continue
+        stops = breaker.unit is not BreakerUnit.PROBLEM
+        yield Condition(
+            unit=unit,
+            cause=breaker.cause,
+            severity=Severity.CRITICAL if stops else Severity.WARNING,
+            text=f"{what}: {breaker.cause.value}: {breaker.message}".rstrip(": "),
+            since=breaker.since,
+            at_once=True,
+            queues=queues,
+            graders=(breaker.grader,) if breaker.grader else (),
+        )
 
 
 def _channels(document: Status, now: float) -> Iterator[Condition]:

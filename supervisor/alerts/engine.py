@@ -202,10 +202,10 @@ class _Step:
         self._tell(Change.RECOVERED, alarm, f"{text}; it was: ")
 
     def _readers(self, condition: Condition) -> tuple[tuple[Audience, ...], tuple[str, ...]]:
-        to = audiences(condition.cause, condition.severity)
+        to = audiences(condition.cause, condition.severity, course=bool(condition.graders))
         if Audience.CONTACTS not in to:
             return to, ()
-        return to, self._contacts(condition.queues)
+        return to, self._contacts(condition.queues, condition.graders)
 
     def _contacts(self, queues: Iterable[str], graders: tuple[str, ...] = ()) -> tuple[str, ...]:
         found = [one for queue in queues for one in contacts_for(self.contacts, queue, graders)]

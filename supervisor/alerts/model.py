@@ -36,6 +36,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     since: float | None = None
     at_once: bool = False  # it need not last before it is told
     queues: tuple[str, ...] = ()
+    graders: tuple[str, ...] = ()  # whose it is, if it is about some
 
     @property
     def key(self) -> str:

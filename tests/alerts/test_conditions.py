@@ -15,7 +15,16 @@ from supervisor.alerts.engine import step
 from supervisor.alerts.letters import MAX_NEWS, Sender, compose
 from supervisor.alerts.model import Change, Event, News, State
 from supervisor.settings import Audience, Damping, Severity
-from supervisor.status import Alert, ChannelStatus, ServiceState, SlotState, Status
+from supervisor.status import (
+    Alert,
+    BreakerState,
+    BreakerStatus,
+    BreakerUnit,
+    ChannelStatus,
+    ServiceState,
+    SlotState,
+    Status,
+)
 from tests.cli.statuses import NOW, a_queue, a_slot, a_status
 
 UNREACHABLE = {
@@ -125,6 +134,41 @@ def test_while_the_service_starts_or_ends_nothing_is_over(state: ServiceState) -
 def test_a_channel_that_has_failed_for_long_is_an_alarm_for_the_others() -> None:
     channels = {"mail": ChannelStatus(failing_since=NOW - 700, message="refused"), "hook": ChannelStatus()}
     assert seen(a_status(channels=channels)) == [("channel mail", Cause.HOST, Severity.WARNING, True)]
+
+
+def broken(unit: BreakerUnit, cause: Cause, **more: Any) -> BreakerStatus:
+    values = {"state": BreakerState.OPEN, "since": NOW - 9, "message": "boom"} | more
+    return BreakerStatus(unit=unit, cause=cause, **values)
+
+
+def test_a_problem_that_is_given_up_is_told_to_its_course_whatever_the_cause() -> None:
+    breaker = broken(BreakerUnit.PROBLEM, Cause.RESOURCE, queue="demo", grader="week1/g.py")
+    shown = picture(a_status(breakers=(breaker,)), NOW)
+    assert [one.unit for one in shown.conditions] == ["grader week1/g.py of queue demo"]
+    contacts = {"demo": (("week1/*", "a@x"), ("*", "b@x"))}
+    _, (told,) = step(State(), shown, (), NOW, Damping(), contacts)
+    assert set(told.to) == {Audience.ADMIN, Audience.TEAM, Audience.CONTACTS}
+    assert told.contacts == ("a@x",)
+
+
+def test_a_host_that_fails_everything_is_one_alarm() -> None:
+    held = a_queue(
+        cause=Cause.RESOURCE, message="no memory", last_poll_at=NOW - 700, last_poll_ok_at=NOW - 699
+    )
+    breaker = broken(BreakerUnit.HOST, Cause.RESOURCE)
+    document = a_status(queues={"a": held, "b": held}, breakers=(breaker,))
+    assert seen(document) == [("host", Cause.RESOURCE, Severity.CRITICAL, True)]
+
+
+def test_a_queue_that_is_tried_again_is_still_the_same_alarm() -> None:
+    fatal = a_queue(state=SlotState.FATAL, cause=Cause.HOST, message="boom")
+    tried = a_queue(cause=Cause.HOST, message="boom")
+    keys = []
+    for queue, state in ((fatal, BreakerState.OPEN), (tried, BreakerState.HALF_OPEN)):
+        breaker = broken(BreakerUnit.QUEUE, Cause.HOST, queue="demo", state=state)
+        shown = picture(a_status(queues={"demo": queue}, breakers=(breaker,)), NOW)
+        keys.append([one.key for one in shown.conditions])
+    assert keys == [["queue demo: HOST"]] * 2
 
 
 # -- events ------------------------------------------------------------------------------------------------
