@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 
+from tests.chaos import record
 from tests.chaos.play import play, problems
 from tests.chaos.script import Trouble, Wishes, plan
 
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--no-drills", action="store_true")
     parser.add_argument("--duration-limit", type=float, default=1500.0, metavar="SECONDS")
     parser.add_argument("--replay", action="store_true", help="print the plan of the seed and end")
+    parser.add_argument("--record", action="store_true", help="write the result into docs/reliability.md")
     wanted = parser.parse_args()
     wishes = Wishes(
         submissions=wanted.submissions,
@@ -47,15 +49,16 @@ def main() -> int:
     done = play(
         wanted.seed, wishes, wanted.duration_limit, lambda text: print(text, file=sys.stderr, flush=True)
     )
-    print(f"seed {wanted.seed}: {done.story.seconds:.0f} s, blows {dict(done.story.blows)}")
-    print(f"faults {dict(done.tally.faults)}, requests {dict(done.tally.requests)}")
-    print(f"{len(done.callbacks)} callbacks, {done.attempts} attempts, {done.story.resubmitted} resubmitted")
+    text = record.render(done, wishes, record.today(), record.machine())
+    print(text)
     for what in done.violations[:40]:
         print(f"WRONG {what}")
     if done.violations:
         print(
             f"{len(done.violations)} promises broken; logs and journal in {done.folder}; seed {wanted.seed}"
         )
+    elif wanted.record:
+        record.write(text, wishes.server)
     return int(bool(done.violations))
 
 
