@@ -21,7 +21,7 @@ from supervisor import bundle as bundles
 from supervisor import dead as box
 from supervisor.archive import Content, Entry, Wanted, opened, opened_to_write
 from supervisor.cli import options
-from supervisor.cli.moment import Moment, shown
+from supervisor.cli.moment import Since, shown
 from supervisor.config import Config, tree_of
 from supervisor.dead import Done
 from supervisor.events import brief
@@ -48,7 +48,7 @@ def dead() -> None:
 
 def _filters(function: F) -> F:
     for option in (
-        click.option("--since", type=Moment(), metavar="TIME", help="Dead since then: 2h, 3d, 2026-03-31."),
+        click.option("--since", type=Since(), metavar="TIME", help="Dead since then: 2h, 9:30, 2026-03-31."),
         click.option("--grader", metavar="PATTERN", help="A shell-style pattern on the grader's path."),
         click.option("--cause", type=click.Choice([cause.value for cause in Cause], case_sensitive=False)),
         click.option("--queue", metavar="NAME"),

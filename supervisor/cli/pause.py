@@ -9,18 +9,18 @@ import contextlib
 import getpass
 import json
 import os
-import re
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from supervisor import lock, pauses
 from supervisor.cli import options
+from supervisor.cli.moment import moment_of, seconds_of
 from supervisor.config import hint
 from supervisor.health import span
 from supervisor.pauses import MAX_MESSAGE, Pause, PausesUnreadable
@@ -28,54 +28,6 @@ from supervisor.plain import plain
 from supervisor.settings import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_UNITS: Final = {"d": 86400, "h": 3600, "m": 60, "min": 60, "s": 1}
-_SPAN: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:d|h|min|m|s))+")
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|m|s)")
-_CLOCK: Final = re.compile(r"\d\d?:\d\d")
-
-
-def seconds_of(text: str) -> float:
-    """2h, 90m, 1h30m, 1.5d as seconds.
-
-    Raises:
-        ValueError: it is none; the message says what to write.
-    """
-    squeezed = text.replace(" ", "").lower()
-    if not _SPAN.fullmatch(squeezed):
-        raise ValueError(f"{text!r} is not a time span; write it like 90m, 2h, 1h30m or 1d")
-    found = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(squeezed))
-    if not 0 < found < 10 * 366 * 86400:
-        raise ValueError(f"{text!r} is out of range; give a time span of less than ten years")
-    return found
-
-
-def moment_of(text: str, now: float) -> float:
-    """When 18:00, 2026-12-24, 2026-12-24 18:00 or 2026-12-24T18:00+01:00 is, as unix seconds.
-
-    Without a zone it is meant in local time; a clock time alone is the next one.
-
-    Raises:
-        ValueError: it is none, or it is over; the message says what to write.
-    """
-    here = datetime.fromtimestamp(now).astimezone()
-    words = text.strip()
-    try:
-        if _CLOCK.fullmatch(words):
-            hour, minute = map(int, words.split(":"))
-            moment = here.replace(hour=hour, minute=minute, second=0, microsecond=0, tzinfo=None)
-            if moment.astimezone().timestamp() <= now:
-                moment += timedelta(days=1)
-        else:
-            moment = datetime.fromisoformat(words)
-        found = moment.astimezone().timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise ValueError(
-            f"{text!r} is not a time; write it like 18:00, 2026-12-24 18:00 or 2026-12-24T18:00+01:00"
-        ) from None
-    if found <= now:
-        raise ValueError(f"{text!r} is over since {span(now - found)}; give a time to come")
-    return found
 
 
 def _selection(function: F) -> F:

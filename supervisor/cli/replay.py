@@ -25,7 +25,7 @@ from sandbox import cgroup
 from sandbox.model import SandboxUnavailable
 from supervisor.archive import Archive, Entry, Wanted, opened
 from supervisor.cli import options
-from supervisor.cli.moment import Moment
+from supervisor.cli.moment import Since
 from supervisor.config import Config
 from supervisor.events import brief
 from supervisor.journal import FILE_NAME
@@ -41,7 +41,7 @@ NICE = 10
 @click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
 @click.option("--queue", metavar="NAME", help="Of this queue only.")
 @click.option("--grader", metavar="PATTERN", help="A shell-style pattern on the grader's path.")
-@click.option("--since", type=Moment(), metavar="TIME", help="Pulled since then: 2h, 3d, 2026-03-31.")
+@click.option("--since", type=Since(), metavar="TIME", help="Pulled since then: 2h, 9:30, 2026-03-31.")
 @click.option("--verdict", type=click.Choice([verdict.value for verdict in Verdict]), help="That it got.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the latest.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each submission, a line each.")

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from supervisor import pauses
-from supervisor.cli.pause import moment_of, seconds_of
+from supervisor.cli.moment import moment_of, seconds_of, since_of
 from supervisor.cli.verbs import warden
 from supervisor.pauses import FILE_NAME, Pause, PausesUnreadable, Watch
 from supervisor.status import QueueStatus
@@ -120,6 +120,18 @@ def test_what_is_no_moment_to_come_says_what_to_write(text: str) -> None:
     noon = datetime(2026, 12, 24, 12, 0).astimezone().timestamp()
     with pytest.raises(ValueError, match=r"write it like|give a time to come"):
         moment_of(text, noon)
+
+
+def test_times_that_were() -> None:
+    noon = datetime(2026, 12, 24, 12).astimezone().timestamp()
+    assert since_of("2h", noon) == noon - 7200
+    assert since_of("1w", noon) == noon - 7 * 86400
+    assert since_of("9:30", noon) == noon - 2.5 * 3600
+    assert since_of("18:00", noon) == noon - 18 * 3600, "yesterday"
+    assert since_of("2026-12-24", noon) == noon - 12 * 3600
+    for text in ("2026-12-25", "soon", "", "25:00", "-2h"):
+        with pytest.raises(ValueError, match=r"write it like|a time that was"):
+            since_of(text, noon)
 
 
 # -- the commands ------------------------------------------------------------------------------------------
