@@ -329,11 +329,12 @@ class Arbiter:
         at_work = self._switchboard.at_work(place.id)
         self._step(place, replace(how_it_ended(code, place.trouble), at_work=at_work))
         machine = place.machine
-        if code == spawn.EXIT_ORDERLY or machine.cause is None or self._terms:
-            self._switchboard.left(place.id, self._clock())
-        else:
-            why = (machine.cause, machine.message)
-            self._switchboard.died(place.queue, place.id, place.owner, *why, self._clock())
+        now = self._clock()
+        if self._terms or machine.state is SlotState.STOPPED or code == spawn.EXIT_ORDERLY:
+            self._switchboard.left(place.id, now)
+        elif machine.cause is not None:
+            text = machine.message
+            self._switchboard.died(place.queue, place.id, place.owner, machine.cause, text, now)
         if code != spawn.EXIT_ORDERLY and machine.cause is not None:
             fields = {"slot": place.id, "cause": machine.cause.value, "why": machine.message}
             log.error("worker died", extra={**fields, "pid": child.pid, "state": machine.state.value})

@@ -115,10 +115,14 @@ class Well(msgspec.Struct, frozen=True, tag="well"):
 
 
 class Backlog(msgspec.Struct, frozen=True, tag="backlog"):
-    """Rows of this queue in the journal that are not yet delivered, whoever owns them."""
+    """Rows of this queue in the journal that are not yet delivered, whoever owns them.
+
+    `held`: so many of them are left alone at present.
+    """
 
     count: int
     oldest_at: float | None
+    held: int = 0
 
 
 class Layers(msgspec.Struct, frozen=True, tag="layers"):

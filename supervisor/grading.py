@@ -11,6 +11,7 @@ What was graded is not graded again because the journal cannot take it: it is ke
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import platform
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from supervisor import __version__
 from supervisor.backoff import Backoff
 from supervisor.deadline import Deadline, deadline_of, delay_of
 from supervisor.delivery import since
-from supervisor.events import ChannelClosed, Dead, Graded, Phase, Trouble, brief, short
+from supervisor.events import Balked, Begun, ChannelClosed, Dead, Graded, Phase, Trouble, brief, short
 from supervisor.heartbeat import Voice
 from supervisor.journal import Journal, JournalError, Mark, Row
 from supervisor.judging import Bench, TooLate
@@ -109,6 +110,18 @@ class Grading:
         self._journal.begin(row.id, self._wall())
         self.attempt(self._journal.row(row.id))
 
+    def grader_of(self, row: Row) -> str:
+        """The grader that the row asks for, as it is named to the supervisor."""
+        return short(self._bench.grader_of(row.payload))
+
+    def held_too_long(self, row: Row) -> None:
+        """Answer a row that is ours and that nobody has begun, because others like it failed.
+
+        Raises: as `store`.
+        """
+        detail = "held until its time was over: with its grader, or on this host, gradings keep failing"
+        self._give_up(row, _failed(Cause.HOST, detail))
+
     def attempt(self, row: Row) -> None:
         """One attempt, already counted: ends in a stored reply, or in a later attempt.
 
@@ -118,6 +131,7 @@ class Grading:
             ChannelClosed: the supervisor is gone.
         """
         began, began_at = self._clock(), self._wall()
+        self._voice.happened(Begun(self.grader_of(row), _learner(row)))
         self._voice.say(Phase.GRADE, 30.0 + 2 * BUSY_S)
         deadline = self._deadline(row)
         stop_at = deadline.stop_at(began_at, tried=row.tries > 0) if deadline else None
@@ -254,6 +268,7 @@ class Grading:
         self._journal.postpone(row.id, again_at, judgement.detail, now)
         why = brief(judgement.detail)
         message = f"a grading failed and is tried again: {why}"
+        self._voice.happened(Balked(judgement.cause, short(why)))
         self._voice.trouble(Trouble(judgement.cause, short(message)))
         fields = {"submission": row.submission_id, "attempt": row.attempts}
         log.warning("attempt failed", extra={**fields, "cause": judgement.cause.value, "why": why})
@@ -292,6 +307,12 @@ class Grading:
         if credit is not PartialCredit.AUTO:
             return credit is PartialCredit.NONE
         return self._dialect() is not Dialect.LEGACY
+
+
+def _learner(row: Row) -> str:
+    """Equal for all rows of one learner, and tells nothing else of him; who has no name is another one."""
+    who = row.student_key or f"row {row.id}"
+    return hashlib.blake2b(who.encode(), digest_size=8).hexdigest()
 
 
 def _failed(cause: Cause, detail: str) -> Judgement:

@@ -74,6 +74,12 @@ _DUE: Final = (
     f" AND (row.state = 'RECEIVED' OR NOT {_BLOCKED})"
 )
 
+_HELD: Final = (
+    "(row.state = 'RECEIVED' AND (:everything OR row.grader IN (SELECT value FROM json_each(:graders)))"
+    " AND row.pulled_at BETWEEN :now - :held_s AND :now)"
+)
+"""Rows of which no attempt is made now, because others like it failed."""
+
 _RELEASED: Final = f"""
     UPDATE submission SET owner = NULL,
     attempts = attempts - (attempting AND :spared AND interruptions < {MOST_INTERRUPTIONS}),
@@ -156,10 +162,34 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Rows not yet delivered."""
+    """Rows not yet delivered. `held`: so many of them are of the graders asked about."""
 
     count: int
     oldest_at: float | None
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which RECEIVED rows are left alone: those marked with one of `graders` (`hold`), or `everything`.
+
+    Each at most `for_s` from its pull: then it is due, to be answered.
+    """
+
+    graders: Sequence[str] = ()
+    everything: bool = False
+    for_s: float = 0.0
+
+    def named(self) -> dict[str, str | bool | float]:
+        """As the statements want it."""
+        return {
+            "graders": json.dumps(list(self.graders)),
+            "everything": self.everything,
+            "held_s": self.for_s,
+        }
+
+
+NOTHING_HELD: Final = Held()
 
 
 _COLUMNS: Final = (
@@ -364,15 +394,15 @@ class Journal:
 
     # -- grading -----------------------------------------------------------------------------------------
 
-    def due(self, state: State, now: float) -> Row | None:
+    def due(self, state: State, now: float, held: Held = NOTHING_HELD) -> Row | None:
         """The oldest due row in `state` (RECEIVED or GRADED) that is ours or nobody's; it is then ours.
 
         A reply is due only when the earlier ones of its series are settled.
         """
-        wanted = {"state": state, "mine": self._owner, "now": now, **self._order}
+        wanted = {"state": state, "mine": self._owner, "now": now, **self._order, **held.named()}
         with reading():
             found = self._db.execute(
-                f"SELECT {_COLUMNS}, owner FROM submission AS row WHERE {_DUE}"  # noqa: S608
+                f"SELECT {_COLUMNS}, owner FROM submission AS row WHERE {_DUE} AND NOT {_HELD}"  # noqa: S608
                 " AND server = :server AND queue = :queue AND (owner IS NULL OR owner = :mine)"
                 " ORDER BY id LIMIT 1",
                 {**wanted, "server": self._of[0], "queue": self._of[1]},
@@ -389,8 +419,20 @@ class Journal:
                     {**wanted, "id": row.id},
                 ).rowcount
             if not taken:  # another worker was faster
-                return self.due(state, now)
+                return self.due(state, now, held)
         return row
+
+    def hold(self, row_id: int, grader: str, *, counted: bool) -> None:
+        """No attempt is made while `grader` is held; `counted`: one was counted already, and does not count.
+
+        The row is anybody's, and marked, so that `due` leaves it out.
+        """
+        with writing(self._db):
+            self._db.execute(
+                "UPDATE submission SET grader = ?, owner = NULL, attempting = 0, attempts = attempts - ?"
+                " WHERE id = ? AND state = 'RECEIVED'",
+                (_utf8(grader), counted, row_id),
+            )
 
     def begin(self, row_id: int, now: float) -> int:
         """Count one more attempt, before it is made: what kills its worker must not come for ever.
@@ -536,14 +578,15 @@ class Journal:
 
     # -- looking -----------------------------------------------------------------------------------------
 
-    def outlook(self, now: float) -> tuple[Backlog, float | None]:
+    def outlook(self, now: float, held: Held = NOTHING_HELD) -> tuple[Backlog, float | None]:
         """Rows of this queue not yet delivered, whoever has them; when the next that this worker may take is
         due (None: there is none).
         """
         with reading():
-            count, oldest, due_at = self._db.execute(
-                "SELECT count(*), min(pulled_at), "  # noqa: S608
-                f" min(CASE WHEN owner IS NULL OR owner = :mine THEN {_DUE_AT} END)"
+            count, oldest, left, due_at = self._db.execute(
+                f"SELECT count(*), min(pulled_at), coalesce(sum({_HELD}), 0),"  # noqa: S608
+                " min(CASE WHEN owner IS NULL OR owner = :mine"
+                f" THEN iif({_HELD}, max(row.pulled_at + :held_s, {_DUE_AT}), {_DUE_AT}) END)"
                 " FROM submission AS row WHERE server = :server AND queue = :queue AND closed_at IS NULL",
                 {
                     "mine": self._owner,
@@ -551,9 +594,10 @@ class Journal:
                     "queue": self._of[1],
                     "now": now,
                     **self._order,
+                    **held.named(),
                 },
             ).fetchone()
-            return Backlog(int(count), oldest), due_at
+            return Backlog(int(count), oldest, int(left)), due_at
 
     def check(self) -> None:
         """Before a pull: is the file still there, and is there room for what may come?"""

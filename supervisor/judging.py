@@ -247,6 +247,16 @@ class Bench:
             return Judgement(Verdict.UNGRADED, Blame.COURSE, Cause.CONFIG, 0.0, detail=detail)
         return judge.grade(work)
 
+    def grader_of(self, payload: str) -> str:
+        """The grader that a payload asks for, "" if it names none."""
+        judge = self._choose(payload)
+        if judge is None:
+            return ""
+        try:
+            return parse_payload(payload, judge.graders).grader
+        except CourseError:
+            return ""
+
     def reply(self, work: Work, judgement: Judgement, whole: bool = False) -> str:
         """The reply to `work`, as xqueue_body. `whole`: no partial credit."""
         judge = self._choose(work.payload)

@@ -68,6 +68,7 @@ class QueueLedger:
     dead: int = 0
     backlog: int = 0
     backlog_oldest_at: float | None = None
+    held: int = 0
     queue_length: int | None = None
     verdicts: dict[str, int] = field(default_factory=dict)
     polled: dict[str, int] = field(default_factory=dict)
@@ -123,6 +124,7 @@ class QueueLedger:
             dead=self.dead,
             backlog=self.backlog,
             backlog_oldest_at=self.backlog_oldest_at,
+            held=self.held,
             queue_length=self.queue_length,
             verdicts=dict(self.verdicts),
             paused_since=self.pause.since if self.pause else None,
@@ -250,8 +252,8 @@ class Ledger:
                     self.alert(cause, message, queue, now)
             case Well():
                 book.slot_troubles.pop(slot, None)
-            case Backlog(count, oldest_at):
-                book.backlog, book.backlog_oldest_at = count, oldest_at
+            case Backlog(count, oldest_at, held):
+                book.backlog, book.backlog_oldest_at, book.held = count, oldest_at, held
             case Layers(sandbox, layers):
                 self.isolation[sandbox] = layers
             case Begun() | Balked():

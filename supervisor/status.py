@@ -108,6 +108,7 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     dead: int = 0  # dead letters
     backlog: int = 0  # open rows of the journal: received or graded, not yet delivered
     backlog_oldest_at: float | None = None  # when the oldest of them came
+    held: int = 0  # of the backlog: not to be begun at present, see Status.breakers
     queue_length: int | None = None  # as the server tells it; None if it does not
     verdicts: dict[str, int] = {}
     paused_since: float | None = None  # None: it is not paused

@@ -186,7 +186,7 @@ class Switchboard:
             self._undecided(slot, now)
             return
         what = Failed(at.learner, cause, message)
-        if at.unit.grader:
+        if at.unit.grader and cause is not Cause.SANDBOX_UNAVAILABLE:
             self._step(at.unit, what, now)
         self._blame_host(queue, at.unit, what, now)
 
@@ -197,7 +197,7 @@ class Switchboard:
             self._step(Unit(queue), Failed(owner, cause, message, at_work=False), now)
         else:
             what = Failed(at.learner, cause, message)
-            if at.unit.grader:
+            if at.unit.grader and cause is not Cause.SANDBOX_UNAVAILABLE:
                 self._step(at.unit, what, now)
             if at.unit.grader and not self.of(at.unit).closed:
                 self._explain(Unit(queue), at.unit)

@@ -34,7 +34,17 @@ from supervisor.delivery import Outbox
 from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, Trouble, brief, short
 from supervisor.grading import Grading
 from supervisor.heartbeat import IDLE_S, Voice
-from supervisor.journal import DAY_S, FILE_NAME, Journal, JournalError, Receipt, Row, State
+from supervisor.journal import (
+    DAY_S,
+    FILE_NAME,
+    NOTHING_HELD,
+    Held,
+    Journal,
+    JournalError,
+    Receipt,
+    Row,
+    State,
+)
 from supervisor.judging import Bench
 from supervisor.pacer import Poll
 from supervisor.schema import BUSY_S
@@ -50,6 +60,10 @@ log = logging.getLogger(__name__)
 
 MOST_BACKLOG: Final = 100
 """With so many open rows of a queue its polling stops until some are delivered."""
+MOST_HELD: Final = 1000
+"""The same for rows that are held: they stay longer, and others of the queue are to be served."""
+HELD_S: Final = 3600.0
+"""Nobody waits longer for a grader to be mended; then the answer is neutral."""
 JOURNAL_BACKOFF: Final = Backoff(first_s=2.0, ceiling_s=20.0)
 PURGE_S: Final = 3600.0
 
@@ -170,6 +184,7 @@ class Worker:
         self._grading = Grading(
             self._queue, self._journal, client, bench, voice, self._poll_s, clock, wall, dice
         )
+        self._patience_s = patience_s
         self._told = Backlog(0, None)
         self._due_at: float | None = None  # the next row that this worker may take
         self._stirred = True  # rows have changed since the backlog was told
@@ -183,6 +198,7 @@ class Worker:
             ChannelClosed: the supervisor is gone.
         """
         failures, released = 0, False
+        self._voice.listen(0.0)  # what is held is known from the start
         while not self._voice.draining:
             try:
                 if failures:
@@ -222,6 +238,8 @@ class Worker:
             self._voice.inherited.pop()
         if self._voice.stirred:
             self._voice.stirred, self._stirred = False, True
+        if self._voice.holds_changed:
+            self._voice.holds_changed, self._stirred = False, True
         if self._voice.granted:
             self._poll()
         elif self._look() and (self._outbox.flush() or self._left_behind()):
@@ -235,8 +253,8 @@ class Worker:
         """Is something due in the journal? Where it holds nothing of this queue, no query is made."""
         if not self._stirred and not self._told.count:
             return False
-        backlog, self._due_at = self._journal.outlook(self._wall())
-        self._told, self._stirred = Backlog(backlog.count, backlog.oldest_at), False
+        backlog, self._due_at = self._journal.outlook(self._wall(), self._held())
+        self._told, self._stirred = Backlog(backlog.count, backlog.oldest_at, backlog.held), False
         self._voice.happened(self._told)
         return self._due_at is not None and self._due_at <= self._wall()
 
@@ -268,7 +286,9 @@ class Worker:
         finally:
             self._voice.granted = False
             self._voice.happened(Polled(how, cause, message, self._client.dialect.value, length))
-        if receipt is Receipt.NEW:
+        if receipt in (Receipt.NEW, Receipt.MINE) and self._leaves(row):
+            self._journal.hold(row.id, self._grading.grader_of(row), counted=receipt is Receipt.NEW)
+        elif receipt is Receipt.NEW:
             self._grading.attempt(row)
         elif receipt is Receipt.MINE:
             self._grading.again(row)
@@ -301,11 +321,33 @@ class Worker:
     # -- 3. what was left behind -------------------------------------------------------------------------
 
     def _left_behind(self) -> bool:
-        row = self._journal.due(State.RECEIVED, self._wall())
+        held = self._held()
+        row = self._journal.due(State.RECEIVED, self._wall(), held)
         if row is None:
             return False
-        self._grading.again(row)
+        if held.everything:
+            self._grading.held_too_long(row)
+        elif not self._leaves(row):
+            self._grading.again(row)
+        elif self._wall() - row.pulled_at > held.for_s:
+            self._grading.held_too_long(row)
+        else:
+            self._journal.hold(row.id, self._grading.grader_of(row), counted=False)
         return True
+
+    def _leaves(self, row: Row) -> bool:
+        """Whether its grader is held."""
+        return bool(self._voice.holds.graders) and self._grading.grader_of(row) in self._voice.holds.graders
+
+    def _held(self) -> Held:
+        """What is not to be begun now. Where a late answer stops the queue, it is not held beyond that."""
+        holds = self._voice.holds
+        if not holds.graders and not holds.everything:
+            return NOTHING_HELD
+        for_s = HELD_S
+        if self._client.dialect is not Dialect.LEGACY:
+            for_s = min(for_s, self._patience_s)
+        return Held(holds.graders, holds.everything, for_s)
 
     # -- 4. waiting --------------------------------------------------------------------------------------
 
@@ -316,7 +358,8 @@ class Worker:
             timeout_s = min(
                 timeout_s, max(self._due_at - self._wall(), self._outbox.held_until - self._clock(), 0.05)
             )
-        full = self._told.count >= MOST_BACKLOG
+        held = self._told.held
+        full = self._told.count - held >= MOST_BACKLOG or held >= MOST_HELD
         self._voice.say(Phase.IDLE, IDLE_S, wants_turn=not full)
         self._voice.listen(timeout_s)
 

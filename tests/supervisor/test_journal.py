@@ -17,6 +17,7 @@ from supervisor import journal
 from supervisor.journal import (
     MOST_ASIDES,
     STALE_S,
+    Held,
     Journal,
     JournalError,
     Mark,
@@ -297,6 +298,44 @@ def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
     db.close()
     with pytest.raises(JournalError, match="version 99"):
         journal.prepare(path, 14, NOW)
+
+
+def test_what_is_held_stays_counts_no_attempt_and_is_due_again_when_it_is_not_held(book: Journal) -> None:
+    held = Held(("hw1/grader.py",), for_s=600.0)
+    _, row = book.receive(PULLED, NOW)
+    _, other = book.receive(replace(PULLED, submission_id="8"), NOW)
+    book.hold(row.id, "hw1/grader.py", counted=True)
+    book.hold(other.id, "hw2/grader.py", counted=True)
+    assert (book.row(row.id).attempts, book.row(row.id).state) == (0, State.RECEIVED)
+    due = book.due(State.RECEIVED, NOW, held)
+    assert due is not None and due.id == other.id, "the others go on"
+    backlog, _ = book.outlook(NOW, held)
+    assert (backlog.count, backlog.held) == (2, 1)
+    book.record(other.id, "reply", MARK, NOW)
+    book.delivered(other.id, other.header, NOW)
+    assert book.outlook(NOW, held)[1] == NOW + 600, "nothing to look for before"
+    assert book.due(State.RECEIVED, NOW + 599, held) is None
+    late = book.due(State.RECEIVED, NOW + 601, held)
+    assert late is not None, "nobody waits for ever"
+    released = book.due(State.RECEIVED, NOW)
+    assert released is not None and released.id == row.id
+
+
+def test_while_everything_is_held_nothing_is_begun_and_what_is_graded_is_sent(book: Journal) -> None:
+    everything = Held(everything=True, for_s=600.0)
+    _, row = book.receive(PULLED, NOW)
+    book.give_back(row.id)
+    assert book.due(State.RECEIVED, NOW, everything) is None
+    assert book.due(State.RECEIVED, NOW - 9, everything) is not None, "a clock that was set back holds nobody"
+    book.record(row.id, "reply", MARK, NOW)
+    assert book.due(State.GRADED, NOW, everything) is not None
+
+
+def test_what_is_graded_meanwhile_is_not_held_any_more(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.record(row.id, "reply", MARK, NOW)
+    book.hold(row.id, "hw1/grader.py", counted=True)
+    assert book.row(row.id).attempts == 1
 
 
 def test_a_journal_of_version_1_is_brought_to_ours_with_all_that_it_holds(path: Path) -> None:
