@@ -94,6 +94,16 @@ class ReloadView(NamedTuple):
     message: str
 
 
+class BreakerView(NamedTuple):
+    unit: str
+    queue: str
+    grader: str
+    state: str
+    since: float | None
+    cause: str
+    message: str
+
+
 class View(NamedTuple):
     """What health looks at. Times are unix seconds, None if unknown."""
 
@@ -103,6 +113,7 @@ class View(NamedTuple):
     started_at: float
     queues: tuple[QueueView, ...]
     reload: ReloadView | None = None
+    breakers: tuple[BreakerView, ...] = ()
 
 
 class Health(NamedTuple):
@@ -179,7 +190,26 @@ def view(document: object) -> View:
         started_at,
         tuple(_queue(name, queue) for name, queue in queues.items()),
         _reload(document.get("reload")),
+        tuple(_breakers(document.get("breakers"))),
     )
+
+
+def _breakers(breakers: object) -> list[BreakerView]:
+    if not isinstance(breakers, list | tuple):
+        return []
+    return [
+        BreakerView(
+            _text(one, "unit"),
+            _text(one, "queue"),
+            _text(one, "grader"),
+            _text(one, "state"),
+            _time(one, "since"),
+            _text(one, "cause"),
+            _text(one, "message"),
+        )
+        for one in breakers
+        if isinstance(one, dict)
+    ]
 
 
 def _reload(reload: object) -> ReloadView | None:
@@ -249,8 +279,8 @@ def _time(table: dict[str, Any], key: str) -> float | None:
 class Finding(NamedTuple):
     """One thing that is wrong.
 
-    `topic` says what was looked at: service, reload, fatal, state, polls, slots, hang, trouble, progress or
-    dead. `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with cause and
+    `topic` says what was looked at: service, reload, breaker, fatal, state, polls, slots, hang, trouble,
+    progress or dead. `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with cause and
     message; `since` (unix seconds) belongs after it, joined by `how`; None if it is unknown.
     """
 
@@ -291,6 +321,8 @@ def findings(status: View, now: float, thresholds: Thresholds) -> list[Finding]:
         why = _why("CONFIG", status.reload.message)
         text = f"the new configuration was refused, the old one is in force{why}"
         found.append(Finding(Level.WARNING, "reload", "", "CONFIG", text, status.reload.at))
+    paused = {queue.name for queue in status.queues if queue.paused(now)}
+    found += [_broken(one) for one in status.breakers if _matters(one, paused)]
     unreachable = 0
     for queue in status.queues:
         of_queue, silent = _queue_findings(queue, status, now, thresholds)
@@ -304,6 +336,24 @@ def findings(status: View, now: float, thresholds: Thresholds) -> list[Finding]:
         )
     found.sort(key=lambda finding: -finding.level)  # stable: the worst first, else in the order of the queues
     return found
+
+
+def _matters(breaker: BreakerView, paused: set[str]) -> bool:
+    """A queue's that is open makes the queue FATAL, and counts as that."""
+    return breaker.queue not in paused and not (breaker.unit == "queue" and breaker.state == "OPEN")
+
+
+def _broken(breaker: BreakerView) -> Finding:
+    """Something that is left alone for a while."""
+    why = _why(breaker.cause, breaker.message)
+    if breaker.unit == "host":
+        text = f"this host fails at everything, so nothing is polled{why}"
+        return Finding(Level.CRITICAL, "breaker", "", "HOST", text, breaker.since)
+    if breaker.unit == "queue":
+        text = f"failed again and again, and is tried with one slot{why}"
+    else:
+        text = f"submissions of {breaker.grader} are held, it failed again and again{why}"
+    return Finding(Level.WARNING, "breaker", breaker.queue, breaker.cause, text, breaker.since)
 
 
 def _whole(status: View, now: float, limit: Thresholds) -> Finding | None:
@@ -392,13 +442,14 @@ def _silence(queue: QueueView, status: View, now: float, limit: Thresholds) -> F
 
 def _slots(queue: QueueView, status: View, now: float, limit: Thresholds) -> list[Finding]:
     found: list[Finding] = []
-    down = [slot for slot in queue.slots if slot.state in ("BACKOFF", "FATAL")]
+    seats = [slot for slot in queue.slots if slot.state != "STOPPED"]  # the others are not needed now
+    down = [slot for slot in seats if slot.state in ("BACKOFF", "FATAL")]
     if down:
         first = min(down, key=lambda slot: _or(slot.since, now))
         cause = first.cause or queue.cause
         why = _why(cause, first.message)
-        level, text = Level.WARNING, f"{len(down)} of {len(queue.slots)} slots {first.state}{why}"
-        if len(down) == len(queue.slots):
+        level, text = Level.WARNING, f"{len(down)} of {len(seats)} slots {first.state}{why}"
+        if len(down) == len(seats):
             # The youngest counts: as long as one sat there working, the queue was served.
             lasting = now - max(_or(slot.since, now) for slot in down) >= limit.fatal_s
             level, text = Level.CRITICAL if lasting else Level.WARNING, f"no slot works{why}"
@@ -490,7 +541,7 @@ def _sentence(findings: list[Finding], now: float) -> str:
 
 def _well(status: View, now: float) -> str:
     running = sum(slot.state == "RUNNING" for queue in status.queues for slot in queue.slots)
-    slots = sum(len(queue.slots) for queue in status.queues)
+    slots = sum(slot.state != "STOPPED" for queue in status.queues for slot in queue.slots)
     delivered = sum(queue.delivered for queue in status.queues)
     backlog = sum(queue.backlog for queue in status.queues)
     queues = "1 queue" if len(status.queues) == 1 else f"{len(status.queues)} queues"
@@ -515,7 +566,7 @@ def _paused(status: View, now: float) -> str:
 
 def _perfdata(status: View, now: float, limit: Thresholds) -> str:
     """label=value[unit];warning;critical;minimum, as monitoring plugins write it."""
-    slots = [slot for queue in status.queues for slot in queue.slots]
+    slots = [slot for queue in status.queues for slot in queue.slots if slot.state != "STOPPED"]
     oldest = [queue.backlog_oldest_at for queue in status.queues if queue.backlog_oldest_at is not None]
     oldest_s = max(0.0, now - min(oldest)) if oldest else 0.0
     return " ".join(

@@ -63,7 +63,12 @@ def _condition(finding: Finding, document: Status, nothing_polled: bool) -> Cond
     severity = Severity.CRITICAL if finding.level is Level.CRITICAL else Severity.WARNING
     if not finding.queue:
         return Condition(
-            unit="service", cause=cause, severity=severity, text=finding.what, since=finding.since
+            unit="service",
+            cause=cause,
+            severity=severity,
+            text=finding.what,
+            since=finding.since,
+            at_once=finding.topic == "breaker",
         )
     queue = document.queues[finding.queue]
     unit, text = f"queue {finding.queue}", finding.what
@@ -77,7 +82,7 @@ def _condition(finding: Finding, document: Status, nothing_polled: bool) -> Cond
         severity=severity,
         text=text,
         since=finding.since,
-        at_once=fatal or finding.topic == "fatal",
+        at_once=fatal or finding.topic in ("fatal", "breaker"),
         queues=(finding.queue,),
     )
 

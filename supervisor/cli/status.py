@@ -22,6 +22,8 @@ from supervisor.health import Health, Level, Unreadable, span
 from supervisor.histogram import BUCKETS_S, Histogram
 from supervisor.log import plain
 from supervisor.status import (
+    BreakerState,
+    BreakerUnit,
     QueueStatus,
     Reload,
     SlotState,
@@ -163,7 +165,7 @@ def render(document: Status, now: float) -> RenderableType:
 
     if notes := [*_paused(document.queues, now), *_reloaded(document.reload, now)]:
         parts += [Text(""), *(Text(line, style="cyan") for line in notes)]
-    trouble = list(_trouble(document.queues, now))
+    trouble = [*_left_alone(document, now), *_trouble(document.queues, now)]
     if trouble:
         parts += [Text(""), *(Text(line, style="yellow") for line in trouble)]
 
@@ -201,6 +203,24 @@ def render(document: Status, now: float) -> RenderableType:
     return Group(*parts)
 
 
+def _left_alone(document: Status, now: float) -> Iterable[str]:
+    """The breakers."""
+    for one in document.breakers:
+        name = {
+            BreakerUnit.HOST: "this host",
+            BreakerUnit.QUEUE: one.queue,
+            BreakerUnit.PROBLEM: f"{one.queue}: grader {one.grader}",
+        }[one.unit]
+        if one.state is BreakerState.HALF_OPEN:
+            next_step = "tried now"
+        elif one.retry_at is None:
+            next_step = "left alone"
+        else:
+            next_step = f"left alone, tried again in {span(one.retry_at - now)}"
+        why = ": ".join(filter(None, (one.cause, one.message)))
+        yield plain(f"{name}: {next_step}, failed again and again: {why} (for {_ago(one.since, now)})")
+
+
 def _paused(queues: dict[str, QueueStatus], now: float) -> Iterable[str]:
     for name, queue in queues.items():
         if queue.paused_since is None:
@@ -235,12 +255,14 @@ def _queues(document: Status, now: float) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for name, queue in document.queues.items():
         running = sum(slot.state is SlotState.RUNNING for slot in queue.slots)
+        elastic = queue.slots_max > queue.slots_min
+        bounds = f" of {queue.slots_min}-{queue.slots_max}" if elastic else ""
         cells = [Text(plain(name))]
         if several:
             cells.append(Text(plain(queue.server)))
         cells += [
             Text(queue.state.value, style=_STATE_STYLES[queue.state]),
-            Text(f"{running}/{len(queue.slots)}"),
+            Text(f"{running}/{queue.slots_wanted if elastic else len(queue.slots)}{bounds}"),
             Text(_ago(queue.last_poll_ok_at, now)),
             Text(str(queue.received)),
             Text(str(queue.delivered)),

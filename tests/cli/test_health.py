@@ -23,7 +23,16 @@ from supervisor import health, status
 from supervisor.cli.health import answer, status_file_of, usage
 from supervisor.cli.verbs import warden
 from supervisor.health import Level, Unreadable, judge, view
-from supervisor.status import QueueStatus, Reload, ServiceState, SlotState, Status
+from supervisor.status import (
+    BreakerState,
+    BreakerStatus,
+    BreakerUnit,
+    QueueStatus,
+    Reload,
+    ServiceState,
+    SlotState,
+    Status,
+)
 
 from .statuses import NOW, a_queue, a_slot, a_status
 
@@ -220,6 +229,58 @@ def test_the_worst_comes_first_and_many_findings_are_counted() -> None:
     assert found.text.endswith("and 4 more")
 
 
+HELD = BreakerStatus(
+    unit=BreakerUnit.PROBLEM,
+    queue="demo",
+    grader="hw1/grader.py",
+    state=BreakerState.OPEN,
+    since=NOW - 60,
+    cause=Cause.RESOURCE,
+    message="killed",
+)
+
+
+@pytest.mark.parametrize(
+    ("breaker", "level", "words"),
+    [
+        (
+            HELD,
+            Level.WARNING,
+            "queue demo: submissions of hw1/grader.py are held, it failed again and again: RESOURCE: killed,",
+        ),
+        (
+            msgspec.structs.replace(HELD, unit=BreakerUnit.QUEUE, grader="", state=BreakerState.HALF_OPEN),
+            Level.WARNING,
+            "queue demo: failed again and again, and is tried with one slot: RESOURCE",
+        ),
+        (
+            msgspec.structs.replace(HELD, unit=BreakerUnit.HOST, grader="", queue=""),
+            Level.CRITICAL,
+            "this host fails at everything, so nothing is polled: RESOURCE: killed, since",
+        ),
+    ],
+)
+def test_what_is_left_alone_is_told(breaker: BreakerStatus, level: Level, words: str) -> None:
+    found = judged(a_status(breakers=(breaker,)))
+    assert found.level is level
+    assert words in found.text
+
+
+def test_a_queue_that_is_left_alone_is_told_once() -> None:
+    broken = msgspec.structs.replace(HELD, unit=BreakerUnit.QUEUE, grader="")
+    queue = a_queue(state=SlotState.FATAL, cause=Cause.RESOURCE, message="killed", since=NOW - 90)
+    found = judged(a_status(breakers=(broken,), queues={"demo": queue}))
+    assert found.level is Level.CRITICAL
+    assert found.text.count("killed") == 1
+
+
+def test_seats_that_are_not_needed_now_are_not_missed() -> None:
+    empty = a_slot(id="demo/1", state=SlotState.STOPPED, pid=None, until=None)
+    assert "2 of 2 slots running" in queue_judged(slots=(a_slot(), empty)).text
+    down = a_slot(state=SlotState.FATAL, since=NOW - 99, cause=Cause.HOST)
+    assert "no slot works" in queue_judged(slots=(down, empty)).text
+
+
 def test_text_from_a_server_can_forge_neither_line_nor_perfdata() -> None:
     found = queue_judged(**CONFIG | {"message": "x | ok=1\nWARDEN OK - fine"}, since=NOW - 90)
     assert LINE.match(found.line() + "\n")
@@ -227,6 +288,7 @@ def test_text_from_a_server_can_forge_neither_line_nor_perfdata() -> None:
 
 def test_every_field_that_is_judged_is_in_the_schema() -> None:
     assert set(health.QueueView._fields) - {"name"} <= set(QueueStatus.__struct_fields__)
+    assert set(health.BreakerView._fields) <= set(BreakerStatus.__struct_fields__)
     assert set(health.SlotView._fields) <= set(status.SlotStatus.__struct_fields__)
     assert set(health.View._fields) <= set(Status.__struct_fields__)
     assert status.SCHEMA.split(".")[0] == health.MAJOR
