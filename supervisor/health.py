@@ -280,8 +280,8 @@ class Finding(NamedTuple):
     """One thing that is wrong.
 
     `topic` says what was looked at: service, reload, breaker, fatal, state, polls, slots, hang, trouble,
-    progress or dead. `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with cause and
-    message; `since` (unix seconds) belongs after it, joined by `how`; None if it is unknown.
+    progress or dead. `queue` is "" for the service itself, `cause` if none is known. `what` is in words, with
+    cause and message; `since` (unix seconds) belongs after it, joined by `how`; None if it is unknown.
     """
 
     level: Level
