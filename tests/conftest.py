@@ -10,8 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from sandbox.resident import MOST_RESIDENTS
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("warden", deadline=None)
+settings.load_profile("warden")
 
 
 def pytest_configure(config: pytest.Config) -> None:
