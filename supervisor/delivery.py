@@ -169,7 +169,9 @@ class Outbox:
                     took = Delivered(since(row.graded_at, now) or 0.0, since(row.submitted_at, now))
                     self._voice.happened(took)
                     times = {"delivery_s": took.delivery_s, "total_s": took.total_s}
-                    log.info("reply delivered", extra={**fields, **times, "why": reason or None})
+                    # A submission has one line, that of its grading, if all goes well.
+                    level = logging.INFO if reason or row.tries else logging.DEBUG
+                    log.log(level, "reply delivered", extra={**fields, **times, "why": reason or None})
             case Refused(reason):
                 self._well()
                 if self._journal.refused(row.id, row.header, reason, now, NEWER_S):

@@ -8,6 +8,7 @@ the status file.
 
 from __future__ import annotations
 
+import re
 import socket
 from enum import StrEnum
 from typing import Final
@@ -203,10 +204,28 @@ def short(text: str) -> str:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
+_RAISED: Final = re.compile(
+    r"[^\n]* failed\nTraceback \(most recent call last\):\n"
+    r"(?P<frames>(?: [^\n]*\n)*)(?P<kind>[A-Za-z_][\w.]{0,80})"
+)
+_FRAME: Final = re.compile(r'^  File "([^"\n]{1,200})", line (\d+)', re.MULTILINE)
+
+
 def brief(detail: str) -> str:
-    """A detail of many lines (a traceback) as one: its first and its last line say the most."""
-    lines = [line.strip() for line in detail.splitlines() if line.strip()]
-    return short(" … ".join([lines[0], lines[-1]]) if len(lines) > 1 else detail)
+    """A detail as one line for log and status, where no learner's text may stand.
+
+    The first line is ours. What follows is what course code said, and a message of its exceptions may quote
+    what the learner wrote; of a traceback only the exception's kind and place are told. The whole detail is
+    in the journal, for `warden dead show`.
+    """
+    detail = detail.strip()
+    first, _, _ = detail.partition("\n")
+    raised = _RAISED.match(detail)
+    if raised is None:
+        return short(first)
+    frames = _FRAME.findall(raised["frames"])
+    where = f" at {frames[-1][0]}:{frames[-1][1]}" if frames else ""
+    return short(f"{first}: {raised['kind']}{where}")
 
 
 def send(sock: socket.socket, message: Word | Order) -> bool:

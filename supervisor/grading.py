@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import logging
 import platform
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -155,9 +156,13 @@ class Grading:
             judgement = _failed(Cause.HOST, short(str(error)))
         except (JournalError, ChannelClosed):
             raise
-        except Exception as error:  # the worker's edge: a fault of ours is not the learner's, and no loop
-            log.exception("grading failed", extra={"submission": row.submission_id})
-            judgement = _failed(Cause.GRADER_BUG, short(f"{type(error).__name__}: {error}"))
+        except Exception:  # the worker's edge: a fault of ours is not the learner's, and no loop
+            # Its message may quote the submission: the journal gets it, the log only where it was raised.
+            trace = traceback.format_exc()
+            judgement = _failed(Cause.GRADER_BUG, f"grading failed\n{trace}")
+            log.error(
+                "grading failed", extra={"submission": row.submission_id, "why": brief(judgement.detail)}
+            )
         if judgement.blame is not Blame.SERVICE:
             self._keep(row, work, judgement, self._clock() - began)
             return

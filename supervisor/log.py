@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,10 @@ __all__ = ["MAX_FIELD", "REPEAT_S", "Human", "Json", "Repeats", "fields_of", "pl
 
 REPEAT_S: Final = 60.0
 """The same event about the same thing is written once in so many seconds; then with how often it came."""
+SAME_S: Final = 10.0
+"""The same for mere information, of which every word must be the same."""
+
+MOST_FRAMES: Final = 6
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "repeated"}
 _COLOURS: Final = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
@@ -45,6 +50,7 @@ def set_up(
     human = style is LogStyle.HUMAN or (style is LogStyle.AUTO and terminal)
     handler: logging.Handler = logging.StreamHandler(stream) if file is None else LogFile(file)
     handler.setFormatter(Human(colour=terminal) if human else Json())
+    handler.addFilter(About())
     handler.addFilter(Repeats())
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -67,6 +73,22 @@ def reopen() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogFile):
             handler.reopen()
+
+
+def about(**fields: str) -> None:
+    """From now on every event of this process says this, too, where it does not say it itself."""
+    for handler in logging.getLogger().handlers:
+        for one in handler.filters:
+            if isinstance(one, About):
+                one.fields.update(fields)
+
+
+def where(error: BaseException) -> str:
+    """The kind of an exception and the last places that it came through; not its message, which may quote
+    a submission."""
+    frames = traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return " > ".join([type(error).__name__, *places])
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
@@ -94,7 +116,9 @@ class Human(logging.Formatter):
             words.append(f"(and {times} more like it)")
         line = " ".join(words)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            # Marked line by line: a message of many lines must not look like events.
+            trace = self.formatException(record.exc_info).splitlines()
+            line += "".join(f"\n    | {plain(one)}" for one in trace)
         return line
 
 
@@ -124,27 +148,48 @@ class Json(logging.Formatter):
         return json.dumps(event, ensure_ascii=False)
 
 
+class About(logging.Filter):
+    """Adds what the whole process is about (a worker's queue and slot) to its events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for key, value in self.fields.items():
+            record.__dict__.setdefault(key, value)
+        return True
+
+
 class Repeats(logging.Filter):
     """Holds back an event that was written less than `window_s` ago with the same level, sentence, server,
     queue, slot and cause. The next one let through carries how many were held back.
 
-    Below WARNING nothing is held back: an INFO is about one submission, and each is another one.
+    Below WARNING an event is another one if anything in it differs (each is about one submission), and is
+    held back for `same_s` only: what is said twice by people's doing is said twice.
     """
 
-    def __init__(self, window_s: float = REPEAT_S, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, window_s: float = REPEAT_S, clock: Callable[[], float] = monotonic, same_s: float = SAME_S
+    ) -> None:
         super().__init__()
         self._window_s = window_s
+        self._same_s = same_s
         self._clock = clock
         self._seen: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        key: tuple[object, ...]
         if record.levelno < logging.WARNING:
-            return True
-        about = (getattr(record, key, None) for key in ("server", "queue", "slot", "cause"))
-        key = (record.name, record.levelno, str(record.msg), *map(str, about))
+            window_s = self._same_s
+            key = (record.name, record.getMessage(), *map(str, fields_of(record).items()))
+        else:
+            window_s = self._window_s
+            asked = (getattr(record, name, None) for name in ("server", "queue", "slot", "cause"))
+            key = (record.name, record.levelno, str(record.msg), *map(str, asked))
         now = self._clock()
         last, held = self._seen.get(key, (float("-inf"), 0))
-        if now - last < self._window_s:
+        if now - last < window_s:
             self._seen[key] = (last, held + 1)
             return False
         if len(self._seen) >= 1000:  # something puts a changing value into its sentence: bound it anyway

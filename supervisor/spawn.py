@@ -23,7 +23,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import Final
 import prctl
 
 from supervisor.events import pair
+from supervisor.log import where
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +127,8 @@ def _become(
         if seat.cpu is not None:
             _pin(seat.cpu)
         code = main(seat, channel)
-    except BaseException:  # the worker's edge: whatever it is, it must not run on as a second supervisor
-        traceback.print_exc()
+    except BaseException as error:  # the worker's edge: whatever it is, it must not run on as a supervisor
+        log.critical("worker crashed: %s", where(error))
     finally:
         try:
             sys.stdout.flush()

@@ -46,6 +46,7 @@ from supervisor.journal import (
     State,
 )
 from supervisor.judging import Bench
+from supervisor.log import about
 from supervisor.pacer import Poll
 from supervisor.schema import BUSY_S
 from supervisor.secrets import SecretError, forget, read_secret
@@ -79,6 +80,7 @@ def main_of(config: Config) -> Main:
         seccomp.program()
 
     def main(seat: Seat, channel: socket.socket) -> int:
+        about(queue=seat.queue, slot=seat.slot)
         voice = Voice(channel, time.monotonic)
         signal.signal(signal.SIGTERM, lambda *_: voice.hush())
         try:

@@ -6,12 +6,13 @@ import io
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from supervisor.log import MAX_FIELD, Repeats, plain, reopen, set_up
+from supervisor.log import MAX_FIELD, Repeats, about, plain, reopen, set_up, where
 from supervisor.logfile import LogFile
 from supervisor.settings import LogStyle
 
@@ -95,13 +96,52 @@ def test_repeated_warnings_are_held_back_and_counted() -> None:
     assert passed == [(0, 0), (60, 5), (120, 5)]
 
 
-def test_another_queue_and_a_mere_information_are_not_held_back() -> None:
+def test_another_queue_is_another_event_and_so_is_a_mere_information_that_differs_in_a_word() -> None:
     repeats = Repeats(window_s=60, clock=lambda: 0.0)
     assert repeats.filter(record(logging.WARNING, queue="one"))
     assert repeats.filter(record(logging.WARNING, queue="two"))
     assert not repeats.filter(record(logging.WARNING, queue="one"))
-    assert repeats.filter(record(logging.INFO, queue="one"))
-    assert repeats.filter(record(logging.INFO, queue="one"))
+    for number in range(20):
+        assert repeats.filter(record(logging.INFO, queue="one", submission=str(number)))
+        assert not repeats.filter(record(logging.INFO, queue="one", submission=str(number)))
+
+
+def test_a_storm_of_the_same_information_is_one_line_in_ten_seconds() -> None:
+    now = [0.0]
+    repeats = Repeats(clock=lambda: now[0])
+    passed = []
+    for step in range(3000):
+        now[0] = step / 100
+        one = record(logging.INFO, submission="7")
+        if repeats.filter(one):
+            passed.append(one.repeated)  # type: ignore[attr-defined]
+    assert passed == [0, 999, 999]
+
+
+def test_a_process_says_what_it_is_about_unless_the_event_knows_better(log: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up(LogStyle.JSON, stream=stream)
+    about(queue="demo", slot="demo.0")
+    log.info("one")
+    log.info("two", extra={"queue": "other"})
+    one, two = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (one["queue"], one["slot"], two["queue"], two["slot"]) == ("demo", "demo.0", "other", "demo.0")
+
+
+def test_an_exception_cannot_forge_an_event_and_tells_its_place_without_its_words(
+    log: logging.Logger,
+) -> None:
+    stream = io.StringIO()
+    set_up(LogStyle.HUMAN, stream=stream)
+    try:
+        raise ValueError("secret words\n12:00:00 ERROR   forged")
+    except ValueError as error:
+        log.exception("it failed")
+        told = where(error)
+    first, *rest = stream.getvalue().splitlines()
+    assert "it failed" in first
+    assert rest and all(line.startswith("    | ") for line in rest)
+    assert re.fullmatch(r"ValueError > test_log\.py:\d+ test_\w+", told)
 
 
 # -- to a file ---------------------------------------------------------------------------------------------
