@@ -91,7 +91,8 @@ def test_nothing_that_a_learner_wrote_is_in_the_log_and_each_submission_has_one_
         (
             (
                 "prepare: the preprocessor failed\nTraceback (most recent call last):\n"
-                '  File "/course/a.py", line 3, in check\n    int(code)\n  File "/course/b.py", line 7, in deep\n'
+                '  File "/course/a.py", line 3, in check\n    int(code)\n'
+                '  File "/course/b.py", line 7, in deep\n'
                 f'ValueError: {MARK}\n  File "{MARK}", line 9, in x\n{MARK}: y'
             ),
             "prepare: the preprocessor failed: ValueError at /course/b.py:7",
