@@ -9,6 +9,7 @@ import pytest
 
 from graders.model import Cause
 from supervisor import advice, metrics
+from supervisor.alerts.audiences import AUDIENCES
 from supervisor.cli.health import SECONDS
 from supervisor.health import Thresholds
 from supervisor.histogram import Histogram
@@ -71,6 +72,12 @@ def test_the_status_page_names_every_field_in_its_order(struct: type) -> None:
     page = PAGE.with_name("status.md").read_text(encoding="utf-8")
     assert fields_of(page, struct.__name__) == list(struct.__struct_fields__)
     assert f"`{SCHEMA}`" in page
+
+
+def test_the_alerts_page_has_the_table_of_audiences() -> None:
+    page = PAGE.with_name("alerts.md").read_text(encoding="utf-8")
+    for cause, told in AUDIENCES.items():
+        assert f"| {cause} | {', '.join(told) or 'nobody'} |" in page
 
 
 def test_the_operators_page_names_every_cause_and_every_threshold() -> None:
