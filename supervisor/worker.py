@@ -258,6 +258,9 @@ class Worker:
         backlog, self._due_at = self._journal.outlook(self._wall(), self._held())
         self._told, self._stirred = Backlog(backlog.count, backlog.oldest_at, backlog.held), False
         self._voice.happened(self._told)
+        if not backlog.count:
+            # Whatever could not be delivered, another worker has delivered by now.
+            self._voice.well()
         return self._due_at is not None and self._due_at <= self._wall()
 
     # -- 1. the poll -------------------------------------------------------------------------------------
