@@ -267,7 +267,7 @@ class Arbiter:
 
     def _on_word(self, place: Place, word: Word) -> None:
         now = self._clock()
-        self._step(place, slot.Spoke(word.until, word.phase is not Phase.START))
+        self._step(place, slot.Spoke(word.until, word.phase is not Phase.START, word.phase.value))
         place.phase, place.until = word.phase, word.until
         for event in word.happened:
             self._ledger.note(place.queue, place.id, event, self._wall())

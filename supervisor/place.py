@@ -85,11 +85,11 @@ def spares(code: int, machine: Slot) -> bool:
     """Whether what a worker was grading has no part in its end.
 
     `code` is its exit code, `machine` its slot before that. It has no part where the worker meant to go, or
-    we ended it because its time to drain was over. A worker that hung was killed by us, too; what it graded
-    may be why.
+    we ended it because its time to drain was over. A worker that hung, draining or not, was killed by us,
+    too; what it graded may be why.
     """
     meant = (spawn.EXIT_ORDERLY, spawn.EXIT_ORPHAN, spawn.EXIT_UNAVAILABLE, spawn.EXIT_CONFIG)
-    return code in meant or machine.state is SlotState.DRAINING
+    return code in meant or (machine.state is SlotState.DRAINING and not machine.patient)
 
 
 def resident_bytes(pid: int) -> int | None:

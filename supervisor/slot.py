@@ -56,11 +56,12 @@ class Start:
 class Spoke:
     """The worker spoke; `until` is its promise to speak again (monotonic seconds).
 
-    `ready`: it can work; a worker that is still starting says so by False.
+    `ready`: it can work; a worker that is still starting says so by False. `doing` names what it is at.
     """
 
     until: float
     ready: bool = True
+    doing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ class Slot:
     `deadline` is when Tick has something to do (None: never). `killed` is set between our SIGKILL and the
     end of the process; `killed_cause` and `killed_why` then say why, and go into the record when it is gone.
     While DRAINING: `patient`: its promises hold instead of a deadline; `anew`: another one sits here then.
+    `doing` is what the worker said it was at.
     """
 
     state: SlotState = SlotState.STOPPED
@@ -142,6 +144,7 @@ class Slot:
     message: str = ""
     patient: bool = False
     anew: bool = False
+    doing: str = ""
 
     @property
     def alive(self) -> bool:
@@ -162,8 +165,8 @@ def step(
         case Start():
             # STOPPED -> STARTING
             return _starting(slot, policy, now) if slot.state is SlotState.STOPPED else (slot, ())
-        case Spoke(until, ready):
-            return _spoke(slot, until, ready, policy, now), ()
+        case Spoke(until, ready, doing):
+            return _spoke(replace(slot, doing=doing), until, ready, policy, now), ()
         case Asked():
             if slot.state is SlotState.RUNNING and not slot.killed:
                 by = now + policy.answer_s
@@ -271,12 +274,10 @@ def _tick(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, .
         case SlotState.STARTING:
             return _killed(slot, Cause.HOST, f"killed: not ready {now - slot.since:.0f} s after its start")
         case SlotState.RUNNING:
-            late = now - slot.deadline + policy.grace_s
-            return _killed(slot, Cause.HOST, f"killed: it hung, its heartbeat is {late:.1f} s late")
+            return _hung(slot, slot.deadline, policy, now)
         case SlotState.DRAINING:
             if slot.patient:
-                late = now - slot.deadline + policy.grace_s
-                return _killed(slot, Cause.HOST, f"killed: it hung, its heartbeat is {late:.1f} s late")
+                return _hung(slot, slot.deadline, policy, now)
             return _killed(slot, Cause.HOST, "killed: the drain deadline passed")
         case SlotState.BACKOFF | SlotState.FATAL:
             # BACKOFF, FATAL -> STARTING
@@ -285,6 +286,12 @@ def _tick(slot: Slot, policy: Policy, now: float) -> tuple[Slot, tuple[Action, .
             return slot, ()
         case _:
             assert_never(slot.state)
+
+
+def _hung(slot: Slot, deadline: float, policy: Policy, now: float) -> tuple[Slot, tuple[Action, ...]]:
+    late = now - deadline + policy.grace_s
+    where = f" in its phase {slot.doing}" if slot.doing else ""
+    return _killed(slot, Cause.HOST, f"killed: it hung{where}, its heartbeat is {late:.1f} s late")
 
 
 def _exited(

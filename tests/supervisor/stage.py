@@ -225,6 +225,19 @@ def stubborn(folder: Path) -> Main:
     return main
 
 
+def sluggish(folder: Path) -> Main:
+    """Says that it starts, takes a second for it, then is polite."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        voice = Voice(sock, time.monotonic)
+        voice.say(Phase.START, 2.0)
+        note(folder, "starts", seat.slot, os.getpid())
+        signal.sigtimedwait([], 1.0)
+        return polite(folder)(seat, sock)
+
+    return main
+
+
 def greedy(folder: Path) -> Main:
     """Takes a grant and dies with it."""
 
@@ -280,7 +293,7 @@ def curious(folder: Path) -> Main:
 
 MAINS: Mapping[str, Callable[[Path], Main]] = {
     main.__name__: main
-    for main in (busy, polite, tireless, crashing, unable, stubborn, greedy, babbling, curious)
+    for main in (busy, polite, tireless, crashing, unable, stubborn, greedy, sluggish, babbling, curious)
 }
 
 
