@@ -459,6 +459,7 @@ class Arbiter:
         self._recycle_at = now + RECYCLE_S
         for place, why in leaving(self._seating, self._plan.recycling, now):
             log.info("worker recycled", extra={"slot": place.id, "after": why})
+            self._ledger.replaced(place.queue)
             self._step(place, slot.Renew())
 
     def _grant(self, now: float) -> None:

@@ -195,6 +195,10 @@ class Ledger:
         """A worker of the queue was forked."""
         self.queues[queue].starts += 1
 
+    def replaced(self, queue: str) -> None:
+        """A worker of the queue is replaced on purpose: it has served long enough."""
+        self.queues[queue].recycled += 1
+
     def died(self, queue: str, cause: Cause) -> None:
         """A worker of the queue ended and was not meant to."""
         book = self.queues[queue]

@@ -26,7 +26,7 @@ from graders.model import Cause, Verdict
 from supervisor import atomic
 from supervisor.histogram import BUCKETS_S, Histogram
 from supervisor.pacer import Poll
-from supervisor.status import QueueStatus, ServiceState, SlotState, Status
+from supervisor.status import BreakerUnit, QueueStatus, ServiceState, SlotState, Status
 
 PREFIX: Final = "warden_"
 
@@ -158,6 +158,30 @@ def _isolation(status: Status) -> Iterator[Sample]:
             yield (sandbox, layer), 1
 
 
+def _breakers(status: Status) -> Iterator[Sample]:
+    open_ones = [(one.unit, one.queue) for one in status.breakers]
+    yield (BreakerUnit.HOST.value, ""), float(sum(unit is BreakerUnit.HOST for unit, _ in open_ones))
+    for name in status.queues:
+        for unit in (BreakerUnit.QUEUE, BreakerUnit.PROBLEM):
+            yield (unit.value, name), open_ones.count((unit, name))
+
+
+def _alarms(status: Status) -> Iterator[Sample]:
+    for severity in ("warning", "critical"):
+        yield (severity,), sum(one.severity == severity for one in status.alarms)
+
+
+def _channels_waiting(status: Status) -> Iterator[Sample]:
+    for name, channel in status.channels.items():
+        yield (name,), channel.waiting
+
+
+def _channels_failing(status: Status) -> Iterator[Sample]:
+    for name, channel in status.channels.items():
+        since = channel.failing_since
+        yield (name,), 0.0 if since is None else max(0.0, status.written_at - since)
+
+
 _FAILURES: Final = tuple(cause for cause in Cause if cause is not Cause.LEARNER)
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _Q: Final = ("queue",)
@@ -190,6 +214,31 @@ METRICS: Final = (
         (),
         "Entries in the status document's list of what a person should know.",
         lambda s: [((), len(s.alerts))],
+    ),
+    Metric("alarms", _G, ("severity",), "Troubles that people were told of and that last.", _alarms),
+    Metric(
+        "alert_waiting", _G, ("channel",), "Alerts that the channel has not delivered yet.", _channels_waiting
+    ),
+    Metric(
+        "alert_failing_seconds",
+        _G,
+        ("channel",),
+        "For how long the channel has delivered nothing that it should; 0 if it works.",
+        _channels_failing,
+    ),
+    Metric(
+        "reload_ok",
+        _G,
+        (),
+        "0 while a new configuration stands refused and the old one is in force, else 1.",
+        lambda s: [((), s.reload is None or s.reload.ok)],
+    ),
+    Metric(
+        "breakers_open",
+        _G,
+        ("unit", "queue"),
+        "Breakers that are not closed: of the host, of queues, of problems (graders).",
+        _breakers,
     ),
     Metric("queue_state", _G, (*_Q, "state"), "1 for the state that the queue is in, else 0.", _queue_state),
     Metric(
@@ -274,6 +323,14 @@ METRICS: Final = (
         "Submissions in hand: pulled, not yet delivered. Survives a restart.",
         _queues(lambda q: q.backlog),
     ),
+    Metric(
+        "backlog_held",
+        _G,
+        _Q,
+        "Of the submissions in hand: not to be begun at present, for an open breaker.",
+        _queues(lambda q: q.held),
+    ),
+    Metric("slots_wanted", _G, _Q, "Seats that the queue is to have now.", _queues(lambda q: q.slots_wanted)),
     Metric("backlog_oldest_age_seconds", _G, _Q, "Age of the oldest of them; 0 if there is none.", _oldest),
     Metric(
         "queue_length",

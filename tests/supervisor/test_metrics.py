@@ -22,7 +22,18 @@ from supervisor.events import Backlog, Dead, Delivered, Graded, Happened, Polled
 from supervisor.histogram import BUCKETS_S, Histogram, Tally, together
 from supervisor.ledger import Ledger, QueueLedger, ServerLedger
 from supervisor.pacer import Poll
-from supervisor.status import ServerStatus, ServiceState, Status, total
+from supervisor.status import (
+    Alarm,
+    BreakerState,
+    BreakerStatus,
+    BreakerUnit,
+    ChannelStatus,
+    Reload,
+    ServerStatus,
+    ServiceState,
+    Status,
+    total,
+)
 from tests.cli.statuses import NOW, a_queue, a_slot, a_status
 from tests.supervisor.stage import stage, until
 
@@ -74,7 +85,7 @@ def test_the_official_parser_reads_every_family_with_its_type_and_help() -> None
     for metric in metrics.METRICS:
         family = families[metric.full_name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.kind.value, metric.help)
-        never_told = ("warden_queue_length",)
+        never_told = ("warden_queue_length", "warden_alert_waiting", "warden_alert_failing_seconds")
         assert family.samples or metric.full_name in never_told, metric.full_name
     assert len(families) == len(metrics.METRICS)
 
@@ -96,6 +107,7 @@ def test_what_the_workers_tell_is_counted() -> None:
     for event in happened:
         ledger.note("demo", "demo.0", event, NOW)
     ledger.started("demo")
+    ledger.replaced("demo")
     ledger.died("demo", Cause.RESOURCE)
     status = document(ledger)
     assert value(status, "polls_total", queue="demo", result="empty") == 2
@@ -105,6 +117,7 @@ def test_what_the_workers_tell_is_counted() -> None:
     assert value(status, "submissions_graded_total", queue="demo", verdict="timeout") == 0
     assert value(status, "dead_letters_total", queue="demo", cause="GRADER_BUG") == 1
     assert value(status, "worker_starts_total", queue="demo") == 1
+    assert value(status, "workers_recycled_total", queue="demo") == 1
     assert value(status, "worker_deaths_total", queue="demo", cause="RESOURCE") == 1
     for cause, times in (
         ("GRADER_BUG", 1),
@@ -177,13 +190,41 @@ def test_nothing_that_a_worker_says_makes_a_new_series() -> None:
     assert {name for name, _ in new} == {"warden_last_dead_letter_timestamp_seconds"}
 
 
+def test_breakers_alarms_channels_and_a_refused_reload_are_told() -> None:
+    def broken(unit: BreakerUnit, queue: str, grader: str = "") -> BreakerStatus:
+        state = BreakerState.OPEN
+        return BreakerStatus(unit=unit, queue=queue, grader=grader, state=state, since=NOW, cause=Cause.HOST)
+
+    alarm = Alarm(
+        unit="queue demo", cause=Cause.AUTH, severity="critical", text="", opened_at=NOW, told_at=NOW
+    )
+    status = a_status(
+        breakers=(
+            broken(BreakerUnit.HOST, ""),
+            broken(BreakerUnit.PROBLEM, "demo", "a.py"),
+            broken(BreakerUnit.PROBLEM, "demo", "b.py"),
+        ),
+        alarms=(alarm,),
+        channels={"mail": ChannelStatus(failing_since=NOW - 61, waiting=2), "hook": ChannelStatus()},
+        reload=Reload(at=NOW, ok=False),
+    )
+    assert value(status, "breakers_open", unit="host", queue="") == 1
+    assert value(status, "breakers_open", unit="problem", queue="demo") == 2
+    assert value(status, "breakers_open", unit="queue", queue="demo") == 0
+    assert value(status, "alarms", severity="critical") == 1
+    assert value(status, "alert_waiting", channel="mail") == 2
+    assert value(status, "alert_failing_seconds", channel="mail") == 60
+    assert value(status, "alert_failing_seconds", channel="hook") == 0
+    assert (value(status, "reload_ok"), value(a_status(), "reload_ok")) == (0, 1)
+
+
 @given(name=st.text(min_size=1), server=st.text())
 def test_labels_come_out_as_they_went_in(name: str, server: str) -> None:
     status = a_status(
         queues={name: a_queue()}, servers={server: ServerStatus(url="", last_ok_at=NOW, dialect="legacy")}
     )
     found = samples(status)
-    assert {one.labels["queue"] for one in found if "queue" in one.labels} == {_sent(name)}
+    assert {one.labels["queue"] for one in found if one.labels.get("queue")} == {_sent(name)}
     assert {one.labels["server"] for one in found if "server" in one.labels} == {_sent(server)}
 
 

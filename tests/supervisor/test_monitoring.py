@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from graders.model import Cause
 from supervisor import metrics
 from supervisor.histogram import Tally
-from supervisor.status import ServerStatus
+from supervisor.status import ChannelStatus, ServerStatus
 from tests.cli.statuses import NOW, a_queue, a_status
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +41,7 @@ def known() -> dict[str, dict[str, set[str]]]:
         queues={"demo": full},
         servers={"main": ServerStatus(url="", last_ok_at=NOW)},
         isolation={"python": ("seccomp",)},
+        channels={"mail": ChannelStatus()},
     )
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(metrics.encode(status).decode()):
