@@ -148,6 +148,8 @@ class Arbiter:
         self._unclean = False
         self._terms = 0
         self._queues.adopt(plan)
+        for cause, text in plan.notes:
+            self._ledger.alert(cause, short(text), "", wall())
 
     # -- the loop ----------------------------------------------------------------------------------------
 

@@ -31,7 +31,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,12 +41,12 @@ from typing import Final
 from graders.errors import CourseError
 from graders.model import Blame, Cause, Verdict
 from graders.payload import parse_payload
+from supervisor.retention import Retention, forget_old, let_shrink
 from supervisor.schema import JournalError as JournalError
 from supervisor.schema import connect, reading, writing
 from xqueue.protocol import Submission
 
 FILE_NAME: Final = "journal.sqlite3"
-DAY_S: Final = 86_400.0
 MOST_INTERRUPTIONS: Final = 20
 """After so many, interruptions count as attempts, whoever caused them: one of them may take all down."""
 LEAST_FREE_BYTES: Final = 8 << 20
@@ -618,9 +617,9 @@ class Journal:
         with writing(self._db):
             self._db.execute("INSERT OR REPLACE INTO probe VALUES (1, ?)", (now,))
 
-    def purge(self, before: float) -> int:
-        """Forget what was closed before `before`; how many rows."""
-        return _purge(self._db, before)
+    def purge(self, retention: Retention, now: float) -> int:
+        """Forget what is old enough, and more where the file is too large; how many rows."""
+        return forget_old(self._db, retention, now)
 
     def _get(self, row_id: int) -> Row:
         return _row(
@@ -628,7 +627,7 @@ class Journal:
         )
 
 
-def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Backlog]:
+def prepare(path: Path, retention: Retention, now: float) -> dict[tuple[str, str], Backlog]:
     """Before the first fork: make the file, release all rows, purge, and close it again.
 
     Returns what is open, by (server, queue).
@@ -640,7 +639,8 @@ def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Bac
     try:
         with writing(db):
             db.execute(_RELEASED, {"spared": True})  # they died with the supervisor
-        _purge(db, now - keep_days * DAY_S)
+        forget_old(db, retention, now)
+        let_shrink(db)
         with reading():
             rows = db.execute(
                 "SELECT server, queue, count(*), min(pulled_at) FROM submission WHERE closed_at IS NULL"
@@ -649,8 +649,3 @@ def prepare(path: Path, keep_days: int, now: float) -> dict[tuple[str, str], Bac
     finally:
         db.close()
     return {(server, queue): Backlog(count, oldest) for server, queue, count, oldest in rows}
-
-
-def _purge(db: sqlite3.Connection, before: float) -> int:
-    with writing(db):
-        return db.execute("DELETE FROM submission WHERE closed_at < ?", (before,)).rowcount

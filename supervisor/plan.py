@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from graders.model import Cause
 from supervisor import elastic
 from supervisor.pacer import Pace
 from supervisor.recycling import Bounds
@@ -49,6 +50,7 @@ class Plan:
     recycling: Bounds = Bounds()  # noqa: RUF009
     config_path: str = ""
     config_digest: str = ""
+    notes: tuple[tuple[Cause, str], ...] = ()  # what was found before the start, and somebody should know
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from supervisor.settings import Config, Problem, Queue, SecretRef
 
 ADOPTED: Final = frozenset({"drain_s", "recycle_submissions", "recycle_age_s", "recycle_memory_mib"})
 """Settings of [warden] that the supervisor takes as they come."""
-WORKERS: Final = frozenset({"journal_keep_days", "translations"})
+WORKERS: Final = frozenset(
+    {"journal_keep_days", "dead_keep_days", "files_keep_days", "journal_most_mib", "translations"}
+)
 """Those that workers have read: all are replaced."""
 HELD: Final = frozenset({"state_dir", "status_file", "metrics_file", "log", "log_file"})
 """Those that need a restart of the service; the old ones stay in force until then."""

@@ -132,6 +132,33 @@ class JournalError(Exception):
     """The journal cannot be read or written (disk full, read-only, damaged): cause HOST. Stop pulling."""
 
 
+class JournalDamaged(JournalError):
+    """What is in the file is no journal any more, in part or as a whole. See supervisor.salvage."""
+
+
+_MENDS: Final = (
+    ("SQLITE_FULL", "the disk is full; make room, the service goes on by itself"),
+    ("SQLITE_READONLY", "it cannot be written (a file system mounted read-only, or permissions); mend that"),
+    ("SQLITE_IOERR", "the disk answers with errors; see the kernel's log"),
+    ("SQLITE_CANTOPEN", "it cannot be opened; look at the folder's permissions and free space"),
+    ("SQLITE_BUSY", f"somebody held it for more than {BUSY_S:g} s: a slow disk, or a backup that locks it"),
+    ("SQLITE_LOCKED", "somebody holds it"),
+)
+
+
+def _said(error: sqlite3.Error) -> JournalError:
+    """The error with what to do about it."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return JournalDamaged(
+            f"the journal is damaged ({error}); restart the service: what can be read of it is saved then"
+        )
+    for prefix, mend in _MENDS:
+        if name.startswith(prefix):
+            return JournalError(f"the journal: {error}: {mend}")
+    return JournalError(f"the journal: {error}")
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to the journal; the file is made, and brought to our version, where it has to be.
 
@@ -151,10 +178,10 @@ def connect(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute(f"PRAGMA journal_size_limit = {MOST_WAL_BYTES}")
             db.execute("PRAGMA cache_size = -256")  # KiB, of each worker; the system has the pages anyway
-        _migrate(db)
+        migrate(db)
     except JournalError as error:
         db.close()
-        raise JournalError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     return db
 
 
@@ -165,8 +192,13 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _migrate(db: sqlite3.Connection) -> None:
-    while (version := version_of(db)) < VERSION:
+def migrate(db: sqlite3.Connection, to: int = VERSION) -> None:
+    """Bring the open file to a version, step by step.
+
+    Raises:
+        JournalError: it is of a later one than ours, or cannot be written.
+    """
+    while (version := version_of(db)) < to:
         with writing(db):
             if version_of(db) != version:  # somebody else was faster
                 continue
@@ -191,7 +223,7 @@ def reading() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise JournalError(f"the journal: {error}") from error
+        raise _said(error) from error
 
 
 @contextmanager

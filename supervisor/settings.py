@@ -89,6 +89,9 @@ class Warden:
     recycle_age_s: float = 86_400.0
     recycle_memory_mib: int = 1024
     journal_keep_days: int = 14
+    dead_keep_days: int = 90
+    files_keep_days: int = 2
+    journal_most_mib: int = 1024
     translations: Path | None = None
 
 
@@ -707,6 +710,26 @@ WARDEN: Final = (
     ),
     Setting(
         "journal_keep_days", integer(1, 3650), 14, "Delivered submissions are forgotten after so many days."
+    ),
+    Setting(
+        "dead_keep_days",
+        integer(1, 3650),
+        90,
+        "Those in the dead-letter box after so many, counted from when they came into it.",
+    ),
+    Setting(
+        "files_keep_days",
+        integer(0, 3650),
+        2,
+        "Submitted files of delivered submissions are forgotten after so many days; `warden replay` needs "
+        "them.",
+    ),
+    Setting(
+        "journal_most_mib",
+        integer(16, 1_048_576),
+        1024,
+        "MiB that the journal may hold; above that the oldest delivered submissions are forgotten sooner. "
+        "What is not delivered is never forgotten.",
     ),
     Setting(
         "translations",

@@ -35,7 +35,6 @@ from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, T
 from supervisor.grading import Grading
 from supervisor.heartbeat import IDLE_S, Voice
 from supervisor.journal import (
-    DAY_S,
     FILE_NAME,
     NOTHING_HELD,
     Held,
@@ -48,6 +47,7 @@ from supervisor.journal import (
 from supervisor.judging import Bench
 from supervisor.log import about
 from supervisor.pacer import Poll
+from supervisor.retention import retention_of
 from supervisor.schema import BUSY_S
 from supervisor.secrets import SecretError, forget, read_secret
 from supervisor.settings import Config, Queue, Server
@@ -105,7 +105,9 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
     try:
         jail.sweep()
         bench.open()
-        Worker(config, seat, voice, client, bench).run()
+        book = _open_journal(config, queue, seat, voice)
+        if book is not None:
+            Worker(config, seat, voice, client, bench, book).run()
     except SandboxUnavailable as error:
         return _useless(voice, Cause.SANDBOX_UNAVAILABLE, str(error), EXIT_UNAVAILABLE)
     except SandboxError as error:  # a module to preload that is not there, for example
@@ -114,6 +116,32 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
         bench.close()
         client.close()
     return EXIT_ORDERLY
+
+
+def _open_journal(
+    config: Config, queue: Queue, seat: Seat, voice: Voice, dice: Callable[[], float] = random.random
+) -> Journal | None:
+    """The journal, as soon as it can be opened; None: ordered to go home before that."""
+    path = config.warden.state_dir / FILE_NAME
+    failures = 0
+    while not voice.draining:
+        try:
+            return Journal(path, queue.server, seat.queue, seat.owner, _patience_s(queue))
+        except JournalError as error:
+            failures += 1
+            _wait_for_the_disk(voice, error, JOURNAL_BACKOFF.delay(failures, dice()))
+    return None
+
+
+def _patience_s(queue: Queue) -> float:
+    return budget_of(queue.processing_delay_s or LMS_DELAY_S, queue.deadline_margin_s)
+
+
+def _wait_for_the_disk(voice: Voice, error: JournalError, wait_s: float) -> None:
+    log.error("journal failed", extra={"cause": "HOST", "why": str(error)})
+    voice.trouble(Trouble(Cause.HOST, short(str(error))))
+    voice.say(Phase.IDLE, wait_s + BUSY_S)
+    voice.listen(wait_s)
 
 
 def _useless(voice: Voice, cause: Cause, message: str, code: int) -> int:
@@ -157,6 +185,7 @@ class Worker:
         voice: Voice,
         client: XQueueClient,
         bench: Bench,
+        journal: Journal,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         dice: Callable[[], float] = random.random,
@@ -178,15 +207,12 @@ class Worker:
         put_s = server.connect_timeout_s + server.put_timeout_s
         self._poll_s = 10 * pull_s + BUSY_S
         deliver_s = 2 * put_s + 3 * pull_s + BUSY_S
-        patience_s = budget_of(self._queue.processing_delay_s or LMS_DELAY_S, self._queue.deadline_margin_s)
-        self._journal = Journal(
-            config.warden.state_dir / FILE_NAME, self._queue.server, seat.queue, seat.owner, patience_s
-        )
+        self._journal = journal
         self._outbox = Outbox(self._journal, client, voice, deliver_s, clock, wall, dice)
         self._grading = Grading(
             self._queue, self._journal, client, bench, voice, self._poll_s, clock, wall, dice
         )
-        self._patience_s = patience_s
+        self._patience_s = _patience_s(self._queue)
         self._told = Backlog(0, None)
         self._due_at: float | None = None  # the next row that this worker may take
         self._stirred = True  # rows have changed since the backlog was told
@@ -217,12 +243,8 @@ class Worker:
                 # Nothing is pulled until the disk is well again.
                 failures += 1
                 self._stirred = True
-                log.error("journal failed", extra={"cause": "HOST", "why": str(error)})
                 self._lose_grant()
-                self._voice.trouble(Trouble(Cause.HOST, short(str(error))))
-                wait = JOURNAL_BACKOFF.delay(failures, self._dice())
-                self._voice.say(Phase.IDLE, wait + BUSY_S)
-                self._voice.listen(wait)
+                _wait_for_the_disk(self._voice, error, JOURNAL_BACKOFF.delay(failures, self._dice()))
         self._lose_grant()
         self._voice.say(Phase.IDLE, 5.0)
         self._journal.close()
@@ -372,4 +394,4 @@ class Worker:
         if self._clock() < self._purge_at or not self._seat.slot.endswith(".0"):
             return
         self._purge_at = self._clock() + PURGE_S
-        self._journal.purge(self._wall() - self._config.warden.journal_keep_days * DAY_S)
+        self._journal.purge(retention_of(self._config.warden), self._wall())

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 import click
 
+from graders.model import Cause
 from sandbox import cgroup
 from supervisor import journal, lock, log, notify, reload, secrets, signals, worker
 from supervisor.alerts.audiences import contacts_of
@@ -31,6 +32,8 @@ from supervisor.pacer import Pace
 from supervisor.pauses import Watch
 from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
 from supervisor.recycling import Bounds
+from supervisor.retention import retention_of
+from supervisor.salvage import salvage
 from supervisor.settings import Config
 from xqueue.access import show
 
@@ -75,9 +78,10 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock.hold(state_dir):
             cgroup.delegate()
-            found = journal.prepare(
-                state_dir / journal.FILE_NAME, config.warden.journal_keep_days, time.time()
-            )
+            saved = salvage(state_dir / journal.FILE_NAME, time.time())
+            if saved is not None:
+                logger.error("journal damaged", extra={"cause": "HOST", "why": str(saved)})
+            found = journal.prepare(state_dir / journal.FILE_NAME, retention_of(config.warden), time.time())
             _tell_orphans(config, found)
             desk = Desk(
                 config.alerts,
@@ -88,7 +92,7 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 config_path=str(config.path),
             )
             arbiter = Arbiter(
-                plan_of(config, found),
+                plan_of(config, found, () if saved is None else ((Cause.HOST, str(saved)),)),
                 worker.main_of(config),
                 notifier=notify.from_environment(),
                 on_ready=lambda: _say_ready(config),
@@ -136,7 +140,11 @@ class Reloading:
         return Change(plan_of(config, {}), worker.main_of(config), found.renewed, str(found))
 
 
-def plan_of(config: Config, found: Mapping[tuple[str, str], Backlog]) -> Plan:
+def plan_of(
+    config: Config,
+    found: Mapping[tuple[str, str], Backlog],
+    notes: tuple[tuple[Cause, str], ...] = (),
+) -> Plan:
     """What the arbiter shall run; `found` is what the journal holds open, by (server, queue)."""
     nothing = Backlog(0, None)
     queues = []
@@ -170,6 +178,7 @@ def plan_of(config: Config, found: Mapping[tuple[str, str], Backlog]) -> Plan:
         ),
         config_path=str(config.path),
         config_digest=config.digest,
+        notes=notes,
     )
 
 

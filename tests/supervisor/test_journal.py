@@ -25,6 +25,7 @@ from supervisor.journal import (
     State,
     series_of,
 )
+from supervisor.retention import DAY_S, Retention
 from xqueue.protocol import Submission
 
 NOW = 1_000_000.0
@@ -218,7 +219,7 @@ def test_at_start_all_rows_are_released_and_old_ones_forgotten(book: Journal, pa
     book.keep_files(old.id, {"a": b"text"})
     book.record(old.id, "reply", MARK, NOW)
     book.delivered(old.id, PULLED.header, NOW)
-    found = journal.prepare(path, 14, NOW + 14 * journal.DAY_S + 1)
+    found = journal.prepare(path, Retention(), NOW + 14 * DAY_S + 1)
     assert found == {("s", "q"): journal.Backlog(1, NOW)}
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT id, owner FROM submission").fetchall() == [(open_row.id, None)]
@@ -251,7 +252,7 @@ def test_an_attempt_given_back_does_not_count(book: Journal) -> None:
 
 @pytest.mark.parametrize("point", ["received", "graded"])
 def test_what_was_committed_before_a_kill_is_there_after_it(path: Path, point: str) -> None:
-    journal.prepare(path, 14, NOW)
+    journal.prepare(path, Retention(), NOW)
     child = os.fork()
     if child == 0:
         try:
@@ -264,7 +265,7 @@ def test_what_was_committed_before_a_kill_is_there_after_it(path: Path, point: s
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
-    assert journal.prepare(path, 14, NOW)[("s", "q")].count == 1
+    assert journal.prepare(path, Retention(), NOW)[("s", "q")].count == 1
     book = Journal(path, "s", "q", "q.0#2")
     due = book.due(State.GRADED if point == "graded" else State.RECEIVED, NOW)
     assert due is not None and due.body == ("reply" if point == "graded" else "")
@@ -288,16 +289,16 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_done(path: Path) -> Non
 def test_a_damaged_file_is_a_clear_error(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(JournalError, match=str(path.name)):
-        journal.prepare(path, 14, NOW)
+        journal.prepare(path, Retention(), NOW)
 
 
 def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
-    journal.prepare(path, 14, NOW)
+    journal.prepare(path, Retention(), NOW)
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(JournalError, match="version 99"):
-        journal.prepare(path, 14, NOW)
+        journal.prepare(path, Retention(), NOW)
 
 
 def test_what_is_held_stays_counts_no_attempt_and_is_due_again_when_it_is_not_held(book: Journal) -> None:
@@ -342,11 +343,12 @@ def test_a_journal_of_version_1_is_brought_to_ours_with_all_that_it_holds(path: 
     old = sqlite3.connect(path)
     old.executescript((Path(__file__).parent / "journal_v1.sql").read_text())
     old.close()
-    found = journal.prepare(path, 14, NOW)
+    found = journal.prepare(path, Retention(), NOW)
     assert found[("s", "q")].count == 2
     new = path.parent / "new.sqlite3"
-    journal.prepare(new, 14, NOW)
+    journal.prepare(new, Retention(), NOW)
     with sqlite3.connect(path) as migrated, sqlite3.connect(new) as fresh:
+        assert migrated.execute("PRAGMA auto_vacuum").fetchone() == (2,)
         schema = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
         assert migrated.execute(schema).fetchall() == fresh.execute(schema).fetchall()
         times = migrated.execute(
@@ -431,7 +433,7 @@ def test_an_attempt_that_had_ended_before_its_worker_died_is_not_counted_back(
 ) -> None:
     _, row = book.receive(PULLED, NOW)
     book.postpone(row.id, NOW + 2, "the zygote died", NOW)
-    journal.prepare(path, 14, NOW)
+    journal.prepare(path, Retention(), NOW)
     assert book.row(row.id).attempts == 1
 
 
@@ -440,7 +442,7 @@ def test_interruptions_without_end_count_at_last(book: Journal, path: Path) -> N
     _, row = book.receive(PULLED, NOW)
     attempts = []
     for _ in range(journal.MOST_INTERRUPTIONS + 2):
-        journal.prepare(path, 14, NOW)
+        journal.prepare(path, Retention(), NOW)
         assert book.due(State.RECEIVED, NOW) is not None
         attempts.append(book.begin(row.id, NOW))
     assert attempts == [1] * journal.MOST_INTERRUPTIONS + [2, 3]
@@ -528,7 +530,7 @@ def test_one_handed_out_again_while_it_waits_for_an_earlier_one_still_waits(
 # -- the clock -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jump_s", [-600.0, -journal.DAY_S])
+@pytest.mark.parametrize("jump_s", [-600.0, -DAY_S])
 def test_a_clock_that_is_set_back_holds_no_row_up(book: Journal, jump_s: float) -> None:
     _, row = book.receive(PULLED, NOW)
     book.postpone(row.id, NOW + 10, "the sandbox failed", NOW)
@@ -541,10 +543,10 @@ def test_a_clock_that_is_set_back_keeps_no_later_attempt_waiting(book: Journal) 
     book.receive(PULLED, NOW)
     _, second = book.receive(SECOND, NOW)
     book.record(second.id, "reply", MARK, NOW)
-    assert book.due(State.GRADED, NOW - journal.DAY_S) is not None
+    assert book.due(State.GRADED, NOW - DAY_S) is not None
 
 
 def test_a_clock_that_is_set_forward_makes_all_due(book: Journal) -> None:
     _, row = book.receive(PULLED, NOW)
     book.postpone(row.id, NOW + 10, "the sandbox failed", NOW)
-    assert book.due(State.RECEIVED, NOW + journal.DAY_S) is not None
+    assert book.due(State.RECEIVED, NOW + DAY_S) is not None
