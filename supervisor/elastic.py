@@ -57,6 +57,12 @@ class Load:
             wanted = self.busy + self.coming
         return min(self.most, max(self.least, wanted))
 
+    def own_used(self, seats: int) -> int:
+        """How many of its own seats have work; in a burst all, though one may just be between two."""
+        if self.hits >= HITS or self.need(seats) > self.least:
+            return self.least
+        return min(self.busy, self.least)
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -107,7 +113,7 @@ def decide(
     has = {name: state.seats - loads[name].least for name, state in states.items()}
     needs = {name: load.need(states[name].seats) - load.least for name, load in loads.items()}
     # Cores on which no queue's own worker is busy; one seat of its own is always a queue's, on whatever core.
-    budget = max(0, cores - sum(min(load.busy, load.least) for load in loads.values()))
+    budget = max(0, cores - sum(load.own_used(states[name].seats) for name, load in loads.items()))
     # What a queue keeps for a while though it does not need it is not in the way of one that needs it.
     fair = shares(needs, has, budget)
     free = budget - sum(has.values()) - sum(load.leaving for load in loads.values())

@@ -50,6 +50,12 @@ def test_by_hits_alone_one_seat_after_another_is_borrowed_while_all_are_busy() -
     assert states["a"].seats == 3
 
 
+def test_a_worker_between_two_submissions_of_a_burst_is_not_taken_for_an_idle_core() -> None:
+    between = {"a": Load(1, 4, busy=0, length=50), "b": Load(1, 1)}
+    assert decide({}, between, 0, cores=2)["a"].seats == 2
+    assert decide({}, {"a": Load(1, 4, busy=0, length=0, hits=HITS)}, 0, cores=1)["a"].seats == 1
+
+
 def test_what_is_not_needed_is_given_back_after_a_while_and_not_before() -> None:
     states = decide({}, {"a": Load(1, 4, busy=1, length=9)}, 0)
     idle = {"a": Load(1, 4, busy=0, length=0)}

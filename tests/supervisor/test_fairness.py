@@ -1,0 +1,65 @@
+"""A burst on one queue, with the whole service: it borrows; a lone submission elsewhere hardly notices."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from tests.supervisor.stage import ROOT, until
+from tests.supervisor.test_service import PAYLOAD, QUEUES, Scene, answer
+
+BURST = 30
+WORK = "sum(i * i for i in range(800_000))\n"
+"""A tenth of a second of a core, and more on a slow machine: what is measured is counted in such."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a core to borrow")
+def test_a_lone_submission_waits_for_a_few_of_a_burst_elsewhere_and_not_for_all() -> None:
+    busy, quiet = QUEUES
+    overrides = [
+        f"queues.{busy}.workers={{ min = 1, max = 8 }}",
+        f"queues.{busy}.poll_ceiling_s=0.3",
+        f"queues.{quiet}.poll_ceiling_s=0.3",
+    ]
+    lengths: list[int] = []
+    seats: list[int] = []
+    with Scene(ROOT / "config.toml", overrides, QUEUES) as lab:
+        lab.start_supervisor()
+        lab.submit(quiet, "first", PAYLOAD, answer())  # jails are warm, references are there
+        lab.submit(busy, "other", PAYLOAD, WORK + answer())
+        assert lab.lms.wait(2, 30) == 2
+
+        def feed() -> None:
+            for number in range(BURST):
+                lab.submit(busy, f"burst{number}", PAYLOAD, WORK + answer())
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        waited: list[int] = []
+        lone = 0
+        while True:
+            before = sum(key.startswith("burst") for key in list(lab.lms.delivered))
+            if before >= BURST * 3 // 4:
+                break
+            if feeder.is_alive():  # the client is not for two threads
+                feeder.join(0.01)
+                continue
+            lone += 1
+            lab.submit(quiet, f"lone{lone}", PAYLOAD, answer())
+            until(lambda n=lone: f"lone{n}" in lab.lms.delivered, "the lone one's result")
+            waited.append(sum(key.startswith("burst") for key in list(lab.lms.delivered)) - before)
+            queue = lab.status()["queues"][busy]
+            seats.append(queue["slots_wanted"])
+            lengths.append(queue["queue_length"] or 0)
+        feeder.join()
+        assert lab.lms.wait(2 + BURST + lone, 60) == 2 + BURST + lone
+        assert lone >= 2, "the burst was over too soon to tell"
+        # Its own poll, its grading beside theirs: each takes as long as a few of the burst.
+        assert max(waited) <= BURST // 4, (waited, seats, lengths)
+        assert max(seats) >= 2, "the burst has borrowed"
+        assert max(seats) <= 1 + len(os.sched_getaffinity(0)), "and not more than there is"
+        assert max(lengths) > 0, "the server told how many wait"
+        assert all(reply.correct for reply in lab.lms.delivered.values())
