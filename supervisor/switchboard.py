@@ -12,7 +12,7 @@ Runs in: supervisor. No I/O: what happened is told, what follows from it is aske
               work, but not those that a problem explains
     host      all of these at work with a cause of the         no polls, nothing is begun; then one worker has
               host's, on two queues at least (if it has        one poll, or one submission of the journal
-              only one, on that)
+              only one, at two problems of that)
 
 What does not count: a result whose blame is the learner's or the course's. It was answered, at once, and a
 learner could bring it about (a comparison that stumbles over his output), so it holds up nobody else. And
@@ -57,6 +57,7 @@ class Policies:
     )
     host: Policy = Policy(  # noqa: RUF009
         failures=6,
+        units=2,
         pause=Backoff(first_s=15.0, ceiling_s=300.0),
         trial_s=120.0,
         again=Backoff(first_s=5.0, ceiling_s=5.0),
@@ -186,9 +187,10 @@ class Switchboard:
             self._undecided(slot, now)
             return
         what = Failed(at.learner, cause, message)
+        known = not self.of(at.unit).closed
         if at.unit.grader and cause is not Cause.SANDBOX_UNAVAILABLE:
             self._step(at.unit, what, now)
-        self._blame_host(queue, at.unit, what, now)
+        self._blame_host(at.unit, what, known, now)
 
     def died(self, queue: str, slot: str, owner: str, cause: Cause, message: str, now: float) -> None:
         """The worker that sat there as `owner` is dead, and was not meant to be."""
@@ -197,6 +199,7 @@ class Switchboard:
             self._step(Unit(queue), Failed(owner, cause, message, at_work=False), now)
         else:
             what = Failed(at.learner, cause, message)
+            known = not self.of(at.unit).closed
             if at.unit.grader and cause is not Cause.SANDBOX_UNAVAILABLE:
                 self._step(at.unit, what, now)
             if at.unit.grader and not self.of(at.unit).closed:
@@ -204,7 +207,7 @@ class Switchboard:
             else:
                 in_queue = replace(what, source=_source(at.unit, what), unit=at.unit.grader)
                 self._step(Unit(queue), in_queue, now)
-            self._blame_host(queue, at.unit, what, now)
+            self._blame_host(at.unit, what, known, now)
         self._undecided(slot, now)
 
     def left(self, slot: str, now: float) -> None:
@@ -228,9 +231,11 @@ class Switchboard:
             if unit not in self._under_way:
                 self._step(unit, Tick(), now)
 
-    def _blame_host(self, queue: str, unit: Unit, what: Failed, now: float) -> None:
-        if what.cause in HOSTS:
-            self._step(HOST, replace(what, source=_source(unit, what), unit=queue), now)
+    def _blame_host(self, unit: Unit, what: Failed, known: bool, now: float) -> None:
+        """`known`: the problem was known to fail before; that it fails again says nothing of the host."""
+        if what.cause in HOSTS and not (known and self.host.closed):
+            where = unit.queue if len(self._queues) > 1 else unit.grader
+            self._step(HOST, replace(what, source=_source(unit, what), unit=where), now)
             if not self.of(HOST).closed:  # that explains all others
                 for one in [one for one in self._breakers if one != HOST]:
                     self._set(one, Breaker(since=now))
@@ -346,8 +351,6 @@ class Switchboard:
             BreakerUnit.QUEUE: self._policies.queue,
             BreakerUnit.PROBLEM: self._policies.problem,
         }[unit.kind]
-        if unit == HOST:  # one that has only one queue has no second one to ask
-            policy = replace(policy, units=min(2, max(1, len(self._queues))))
         before = self.of(unit)
         after = breaker.step(before, event, policy, now, self._dice())
         if after is not before:

@@ -64,8 +64,8 @@ POLICY = Policy(
 BURSTS = elastic.Policy(grow_s=0.05, yield_s=0.2, linger_s=0.6)
 BREAKERS = Policies(
     problem=breaker.Policy(failures=3, pause=Backoff(0.3, 1.0), trial_s=1.0),
-    queue=breaker.Policy(failures=4, pause=Backoff(0.4, 1.0), trial_s=math.inf),
-    host=breaker.Policy(failures=4, pause=Backoff(0.3, 1.0), trial_s=1.0, again=Backoff(0.1, 0.1)),
+    queue=breaker.Policy(failures=4, pause=Backoff(2.0, 4.0), trial_s=math.inf),
+    host=breaker.Policy(failures=4, units=2, pause=Backoff(0.3, 1.0), trial_s=1.0, again=Backoff(0.1, 0.1)),
 )
 PATIENCE_S = 20.0
 

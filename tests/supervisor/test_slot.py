@@ -68,6 +68,18 @@ def test_a_question_not_answered_in_time_is_a_hang_whatever_was_promised() -> No
     assert actions == [Action.SPAWN, Action.KILL]
 
 
+def test_a_worker_that_dies_at_work_is_started_again_later_and_later_and_its_seat_not_given_up() -> None:
+    machine, now = Slot(), 0.0
+    for _ in range(POLICY.boot_deaths + 3):
+        machine, _ = walk((now, Start()), (now + 1, Spoke(now + 31)), start=machine)
+        machine, _ = walk((now + 2, replace(CRASH, at_work=True)), start=machine)
+        assert machine.state is SlotState.BACKOFF and machine.deadline is not None
+        now = machine.deadline
+        machine, _ = walk((now, Tick()), start=machine)
+    assert machine.crashes == POLICY.boot_deaths + 3
+    assert machine.boot_deaths == ()
+
+
 def test_a_worker_that_never_speaks_is_killed() -> None:
     _, actions = walk((0, Start()), (POLICY.start_s, Tick()))
     assert actions == [Action.SPAWN, Action.KILL]
