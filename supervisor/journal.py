@@ -88,6 +88,8 @@ _RELEASED: Final = f"""
 """  # noqa: S608 (a constant)
 
 
+CROSSING_S: Final = 30.0
+"""How long a hand-out may take from the server to the journal, at the longest."""
 STALE_S: Final = 5.0
 STALE_CEILING_S: Final = 300.0
 MOST_ASIDES: Final = 5
@@ -306,14 +308,14 @@ class Journal:
         header = _utf8(pulled.header)
         with writing(self._db):
             found = self._db.execute(
-                "SELECT id, state, owner, header, next_try_at, stale FROM submission"
+                "SELECT id, state, owner, header, next_try_at, stale, confirmed_at FROM submission"
                 " WHERE server = ? AND queue = ? AND submission_id = ? AND body_digest = ?",
                 key,
             ).fetchone()
             if found is None:
                 row_id = self._insert(pulled, key, header, now)
                 return Receipt.NEW, self._get(row_id)
-            row_id, state, owner, old_header, next_try_at, stale = found
+            row_id, state, owner, old_header, next_try_at, stale, confirmed_at = found
             newer = header != old_header
             if state == State.RECEIVED:
                 mine = owner is None
@@ -324,6 +326,10 @@ class Journal:
                     (header, newer, now, newer, self._owner, row_id),
                 )
                 return (Receipt.MINE if mine else Receipt.IN_HAND), self._get(row_id)
+            if not newer and confirmed_at is not None and abs(now - confirmed_at) < CROSSING_S:
+                # The server's yes and this hand-out crossed: it has it.
+                self._db.execute("UPDATE submission SET handouts = handouts + 1 WHERE id = ?", (row_id,))
+                return Receipt.STORED, self._get(row_id)
             # Graded before. A new key is sent at once. Under the old one the server has not taken it, or has
             # and rolled it back, and hands it out at every poll: that must not put a fixed try off, and
             # what it took and forgot is sent less and less often.
@@ -336,11 +342,12 @@ class Journal:
             self._db.execute(
                 "UPDATE submission SET header = ?, handed_at = CASE WHEN ? THEN ? ELSE handed_at END,"
                 " handouts = handouts + 1, state = 'GRADED', closed_at = NULL,"
-                " delivered_at = NULL, confirmed_at = NULL, next_try_at = ?, waits_since = ?,"
+                " delivered_at = NULL, confirmed_at = NULL, next_try_at = ?,"
+                " waits_since = CASE WHEN state = 'GRADED' AND NOT ? THEN waits_since ELSE ? END,"
                 " refusals = 0, uncertain = 0,"
                 " tries = CASE WHEN ? THEN 0 ELSE tries END,"
                 " stale = CASE WHEN ? THEN 0 ELSE stale + 1 END WHERE id = ?",
-                (header, newer, now, at, now, newer, newer, row_id),
+                (header, newer, now, at, newer, now, newer, newer, row_id),
             )
             if state != State.GRADED or next_try_at > now:  # else it is perhaps being sent right now: left
                 self._db.execute(
@@ -474,7 +481,8 @@ class Journal:
         with writing(self._db):
             self._db.execute(
                 "UPDATE submission AS row SET state = 'GRADED', graded_at = :now,"  # noqa: S608
-                " next_try_at = :now, waits_since = :now, tries = 0, attempting = 0, trouble = '',"
+                " next_try_at = :now, waits_since = :now, tries = 0, stale = 0, attempting = 0,"
+                " trouble = '',"
                 f" owner = CASE WHEN {_BLOCKED} THEN NULL ELSE owner END, {assigned}"
                 " WHERE id = :id AND state = 'RECEIVED'",
                 {**values, **self._order, "now": now, "id": row_id},

@@ -15,6 +15,7 @@ import pytest
 from graders.model import Blame, Cause, Verdict
 from supervisor import journal
 from supervisor.journal import (
+    CROSSING_S,
     MOST_ASIDES,
     STALE_S,
     Held,
@@ -108,12 +109,13 @@ def test_a_server_that_hands_the_same_key_out_for_ever_is_answered_less_and_less
     _, row = book.receive(PULLED, NOW)
     book.record(row.id, "reply", MARK, NOW)
     waits = []
-    for _ in range(3):
-        book.delivered(row.id, PULLED.header, NOW)
-        book.receive(PULLED, NOW)
-        at = book.outlook(NOW)[1]
+    for number in range(3):
+        now = NOW + number * CROSSING_S
+        book.receive(PULLED, now)
+        at = book.outlook(now)[1]
         assert at is not None
-        waits.append(at - NOW)
+        waits.append(at - now)
+        book.delivered(row.id, PULLED.header, now)
     assert waits == [0, STALE_S, 2 * STALE_S]
 
 
@@ -128,6 +130,23 @@ def test_polls_that_bring_the_same_key_do_not_put_a_fixed_try_off(book: Journal)
     assert (due.stale, due.tries) == (9, 1)
     _, row = book.receive(LATER, NOW + 10)
     assert (row.stale, row.tries) == (0, 0)
+
+
+def test_a_hand_out_that_crossed_with_the_server_s_yes_changes_nothing(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW)
+    book.record(row.id, "reply", MARK, NOW)
+    assert book.delivered(row.id, PULLED.header, NOW)
+    assert book.receive(PULLED, NOW + 1)[1].state is State.DELIVERED
+    assert book.receive(LATER, NOW + 2)[1].state is State.GRADED
+    assert book.delivered(row.id, LATER.header, NOW + 3)
+    assert book.receive(LATER, NOW + 3 + CROSSING_S)[1].state is State.GRADED, "it has forgotten its yes"
+
+
+def test_what_came_again_while_it_was_graded_says_nothing_of_its_put(book: Journal) -> None:
+    _, row = book.receive(PULLED, NOW)
+    assert book.receive(PULLED, NOW + 1)[1].stale == 1
+    book.record(row.id, "reply", MARK, NOW + 2)
+    assert book.row(row.id).stale == 0
 
 
 def test_what_is_set_aside_waits_for_its_new_key_and_is_dead_at_the_fifth_time(book: Journal) -> None:
