@@ -8,7 +8,7 @@
 # RECORD=1        write the result into docs/test-vm.md
 # DEADLINE_S=N    the machine is switched off after so long (default 10800: emulated, it is slow)
 # ACCEL=kvm|tcg   how to run it; by default KVM where it works, else emulation
-# PATIENCE=N      factor for the tests' limits of time where the processor is emulated (default 16)
+# PATIENCE=N      factor for the tests' limits of time where the processor is emulated (default 12)
 # NO_APT=1        never call apt-get
 source "$(dirname "$0")/common.sh"
 deploy/vm/image.sh
@@ -46,7 +46,7 @@ rm -rf "$staged"
 
 # -- the machine --------------------------------------------------------------------------------------------------
 boot() {  # accelerator, processor
-    local words="vm.what=$what vm.patience=$([ "$1" = kvm ] && echo 1 || echo "${PATIENCE:-16}") vm.parts=$parts vm.only=${ONLY:-}"
+    local words="vm.what=$what vm.patience=$([ "$1" = kvm ] && echo 1 || echo "${PATIENCE:-12}") vm.parts=$parts vm.only=${ONLY:-}"
     : > "$console"; : > "$results"
     timeout --foreground --signal=KILL "$deadline_s" qemu-system-x86_64 -accel "$1" -cpu "$2" -m 3072 -smp 2 -nodefaults -no-reboot -display none -monitor none \
         -nic none -serial "file:$console" -serial "file:$results" \

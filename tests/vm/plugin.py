@@ -1,6 +1,7 @@
 """A pytest plugin: does first what `warden run` does first, so that the tests run as its workers would.
 
-And it gives the sandbox's tests more time where the processor is emulated.
+And it gives the sandbox's tests more time where the processor is emulated, and an attack on memory or processes
+the limit of CPU time as one more way to end.
 
 Runs in: tools. WARDEN_TEST_PATIENCE is the factor for limits of time, 1 by default.
 """
@@ -63,6 +64,12 @@ def _longer(limits: Limits, done: Limits) -> Limits:
 def _patient(header: Callable[[str], dict[str, str]]) -> Callable[[str], dict[str, str]]:
     def patient(source: str) -> dict[str, str]:
         told = header(source)
-        return told | {key: str(float(told[key]) * PATIENCE) for key in ("wall", "within") if key in told}
+        told |= {key: str(float(told[key]) * PATIENCE) for key in ("wall", "within") if key in told}
+        for key in told:
+            # Here page faults and forks cost so much that what fills memory or the table of processes may use
+            # up its CPU time first. It is stopped all the same.
+            if key.startswith("expect") and {"memory", "processes"} & {*told[key].split()}:
+                told[key] += " cpu"
+        return told
 
     return patient
