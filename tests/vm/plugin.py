@@ -1,6 +1,6 @@
 """A pytest plugin: does first what `warden run` does first, so that the tests run as its workers would.
 
-And it gives the sandbox's tests more time where the processor is emulated, and an attack on memory or processes
+And it gives the sandbox's tests more time where the processor is emulated, and attacks on memory or processes
 the limit of CPU time as one more way to end.
 
 Runs in: tools. WARDEN_TEST_PATIENCE is the factor for limits of time, 1 by default.
