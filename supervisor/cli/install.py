@@ -11,7 +11,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ import tomli
 from supervisor import atomic
 from supervisor.installation import FOLDERS, UNIT, USER, File, Folder, Site, files
 
+FOLDERS_OF = ("state_dir", "status_file", "metrics_file", "log_file")
 TIMER = "xqueue-warden-health.timer"
-SECRETS = ("password_file", "basic_auth_password_file")
+SECRETS = frozenset({"password_file", "basic_auth_password_file", "urls_file", "url_file"})
 
 
 @click.command()
@@ -109,7 +110,7 @@ def _site(config: Path, executable: Path, act: _Actor) -> Site:
     warden = table.get("warden", {})
     drain_s = warden.get("drain_s", usual.drain_s) if isinstance(warden, dict) else usual.drain_s
     known = {folder.path for folder in FOLDERS} | {Path("/run/warden")}
-    wanted = [_folder_of(config, warden, key) for key in ("state_dir", "status_file", "metrics_file")]
+    wanted = [_folder_of(config, warden, key) for key in FOLDERS_OF]
     writable = {path for path in wanted if path is not None and path not in known}
     return Site(
         executable=executable,
@@ -131,15 +132,31 @@ def _folder_of(config: Path, warden: Mapping[str, object], key: str) -> Path | N
 
 
 def _credentials(config: Path, table: Mapping[str, Any]) -> dict[str, Path]:
-    """The secrets that systemd is to hand over: those that are named by a relative path."""
+    """The secrets that systemd is to hand over: those that are named by a relative path.
+
+    Raises:
+        click.ClickException: two files of one name, of which the service would find only one.
+    """
     found: dict[str, Path] = {}
-    servers = table.get("servers", {})
-    for server in servers.values() if isinstance(servers, dict) else ():
-        for key in SECRETS:
-            name = server.get(key) if isinstance(server, dict) else None
-            if isinstance(name, str) and not Path(name).is_absolute():
-                found[Path(name).name] = config.parent / name
+    for name in _secrets(table):
+        if Path(name).is_absolute():
+            continue
+        path = config.parent / name
+        if found.setdefault(Path(name).name, path) != path:
+            raise click.ClickException(
+                f"{config}: {path} and {found[Path(name).name]} would be one credential; "
+                "give one another name"
+            )
     return found
+
+
+def _secrets(table: Mapping[str, Any]) -> Iterator[str]:
+    """The files of secrets that are named anywhere in the table."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _secrets(value)
+        elif key in SECRETS and isinstance(value, str):
+            yield value
 
 
 def _systemd() -> int:

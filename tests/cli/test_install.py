@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from supervisor.cli.install import FOLDERS_OF, SECRETS
 from supervisor.cli.verbs import warden
 from supervisor.config import ConfigError, load
 from supervisor.installation import GRACE_S, SAMPLE, Site, files, unit
+from supervisor.settings import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 TRUE = shutil.which("true") or "/bin/true"
@@ -88,14 +90,34 @@ def test_a_configuration_that_is_there_stays_and_tells_the_unit(tmp_path: Path) 
         'metrics_file = "/var/lib/node/warden.prom"\n'
         '[servers.a]\npassword_file = "secrets/a"\nbasic_auth_password_file = "b"\n'
         '[servers.c]\npassword_file = "/elsewhere/c"\n'
+        '[alerts.channels.mail]\nurls_file = "secrets/mail"\n'
     )
     config.write_text(text)
     assert run(tmp_path).exit_code == 0
     assert config.read_text() == text
     told = settings((tmp_path / UNIT).read_text())
     assert float(told["TimeoutStopSec"][0]) == 100 + GRACE_S
-    assert told["LoadCredential"] == ["a:/etc/warden/secrets/a", "b:/etc/warden/b"]
+    assert told["LoadCredential"] == [
+        "a:/etc/warden/secrets/a",
+        "b:/etc/warden/b",
+        "mail:/etc/warden/secrets/mail",
+    ]
     assert told["ReadWritePaths"] == ['"-/srv/warden state"', "-/var/lib/node"]
+
+
+def test_two_secrets_that_systemd_could_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    config = tmp_path / "etc/warden/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[servers.a]\npassword_file = "a/pw"\n[servers.b]\npassword_file = "b/pw"\n')
+    ran = run(tmp_path)
+    assert ran.exit_code == 1
+    assert "/etc/warden/a/pw" in ran.output and "give one another name" in ran.output
+
+
+def test_every_secret_of_the_configuration_is_known_to_the_installer() -> None:
+    named = {setting.key for _, _, table in SECTIONS for setting in table if setting.key.endswith("_file")}
+    assert named - {"status_file", "metrics_file", "log_file", "ca_file"} == SECRETS
+    assert named - SECRETS - {"ca_file"} | {"state_dir"} == set(FOLDERS_OF)
 
 
 def test_uninstall_keeps_settings_secrets_and_data(tmp_path: Path) -> None:
