@@ -528,7 +528,9 @@ def _since(at: float | None, now: float) -> str:
 
 
 def stamp(at: float) -> str:
-    """2027-01-15 08:00:00Z."""
+    """2027-01-15 08:00:00Z; whatever stands in a file, it is no error."""
+    if not 0 <= at < 1e11:
+        return "an impossible time"
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
 
 

@@ -57,8 +57,8 @@ def picture(document: Status, now: float) -> Picture:
 
 
 def _condition(finding: Finding, document: Status, nothing_polled: bool) -> Condition | None:
-    if finding.topic == "dead" or (finding.topic == "polls" and not finding.queue):
-        return None  # events, and what `nothing_polled` says
+    if finding.topic in ("dead", "breaker") or (finding.topic == "polls" and not finding.queue):
+        return None  # events; `_breakers` knows the grader; what `nothing_polled` says
     cause = Cause(finding.cause) if finding.cause in Cause.__members__ else Cause.HOST
     severity = Severity.CRITICAL if finding.level is Level.CRITICAL else Severity.WARNING
     if not finding.queue:
@@ -68,7 +68,6 @@ def _condition(finding: Finding, document: Status, nothing_polled: bool) -> Cond
             severity=severity,
             text=finding.what,
             since=finding.since,
-            at_once=finding.topic == "breaker",
         )
     queue = document.queues[finding.queue]
     unit, text = f"queue {finding.queue}", finding.what
@@ -82,7 +81,7 @@ def _condition(finding: Finding, document: Status, nothing_polled: bool) -> Cond
         severity=severity,
         text=text,
         since=finding.since,
-        at_once=fatal or finding.topic in ("fatal", "breaker"),
+        at_once=fatal or finding.topic == "fatal",
         queues=(finding.queue,),
     )
 

@@ -187,9 +187,9 @@ class Desk:
         critical = judged.level is health.Level.CRITICAL
         self._office.tell(Progress(critical, judged.line(), conditions.progress(document.queues)))
 
-    def close(self) -> None:
-        """The service ends in order: say so for the next start, and let the sender finish."""
-        self._state = msgspec.structs.replace(self._state, running=False)
+    def close(self, *, in_order: bool = True) -> None:
+        """The service ends; `in_order` is for the next start to know. The sender may finish what is due."""
+        self._state = msgspec.structs.replace(self._state, running=not in_order)
         with contextlib.suppress(OSError):
             self._save(force=True)
         self._office.close()
@@ -222,15 +222,16 @@ class _Office:
         self._failures = 0
         self._again_at = float("-inf")
         self._deaf_since: float | None = None
+        self._dying: list[subprocess.Popen[bytes]] = []  # killed; a sick disk may hold them for a while
 
     def keep(self, orders: Orders) -> None:
         """Start the sender if there is none and it is time."""
         now = self._clock()
+        self._dying = [one for one in self._dying if one.poll() is None]
         process = self._process
         if process is not None and self._deaf_since is not None and now - self._deaf_since > DEAF_S:
             log.error("the sender of alerts does not listen; it is killed", extra={"cause": "HOST"})
             process.kill()
-            process.wait()  # SIGKILL; it holds nothing that could make it wait
         if process is not None and process.poll() is not None:
             self._bury(process, now)
         if self._process is None and now >= self._again_at:
@@ -296,23 +297,23 @@ class _Office:
         """End it now; the next `keep` starts another."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._dying.append(self._process)
             self._forget(self._process)
             self._again_at = float("-inf")
 
     def close(self) -> None:
         """Let it finish what is due, for a while."""
-        process = self._process
-        if process is None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._process = None
+        ending = [*self._dying, *([self._process] if self._process else [])]
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        for process in ending:
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1.0)
+        self._process, self._dying = None, []
 
 
 def _named(alerts: Alerts) -> list[str]:

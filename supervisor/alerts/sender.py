@@ -212,7 +212,7 @@ class Sender:
         ways: dict[str, _Way] = {}
         for channel in self._orders.alerts.channels:
             for name, lane, why in self._lanes(channel):
-                way = self._ways.get(name) or _Way(name, cursor=self._cursors.get(name, 0))
+                way = self._ways.get(name) or _Way(name, cursor=self._cursor(name, channel))
                 way.lane = lane
                 if why:
                     self._failed(way, why)
@@ -230,6 +230,11 @@ class Sender:
             mine = [name for name in self._cursors if name.partition("/")[0] == channel.name]
             return [(name, None, str(error)) for name in mine or [channel.name]]
 
+    def _cursor(self, name: str, channel: Channel) -> int:
+        """Where a lane goes on; one that is new in its channel begins where the others are."""
+        others = [at for lane, at in self._cursors.items() if lane.partition("/")[0] == channel.name]
+        return self._cursors.get(name, max(others, default=0))
+
     def _work(self, now: float) -> None:
         """Give every free lane its next letter; remove what is done with."""
         if now < self._scan_at and not any(
@@ -238,7 +243,7 @@ class Sender:
             return
         self._scan_at = now + SCAN_S
         numbers = self._spool.numbers()
-        self._seen = {number: self._seen.get(number) or self._spool.get(number) for number in numbers}
+        self._seen = self._read(numbers)
         if numbers or not self._ways:
             self._open_lanes()
         oldest = time.time() - KEEP_S
@@ -253,6 +258,17 @@ class Sender:
         for number in list(self._seen):
             if all(way.cursor >= number for way in self._ways.values()):
                 self._drop(number)
+
+    def _read(self, numbers: list[int]) -> dict[int, Letter | None]:
+        """The letters of these numbers; None: it is none. What cannot be read now is left out."""
+        found: dict[int, Letter | None] = {}
+        for number in numbers:
+            try:
+                found[number] = self._seen.get(number) or self._spool.get(number)
+            except OSError as error:
+                why = error.strerror
+                log.error("an alert cannot be read", extra={"cause": "HOST", "letter": number, "why": why})
+        return found
 
     def _drop(self, number: int) -> None:
         self._seen.pop(number, None)

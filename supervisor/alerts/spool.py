@@ -69,10 +69,14 @@ class Spool:
         return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
 
     def get(self, number: int) -> Letter | None:
-        """None: it is not there, or not a letter (a crash of the machine may leave it empty)."""
+        """None: it is not there, or not a letter (a crash of the machine may leave it empty).
+
+        Raises:
+            OSError: it cannot be read now.
+        """
         try:
             return _LETTER.decode(self._path(number).read_bytes())
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def remove(self, number: int) -> None:

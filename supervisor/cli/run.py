@@ -100,10 +100,13 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 reloader=Reloading(config, load_again, desk),
                 pauses=Watch(state_dir),
             )
+            ended = False
             try:
-                return arbiter.run()
+                code = arbiter.run()
+                ended = True
             finally:
-                desk.close()
+                desk.close(in_order=ended)
+            return code
     except lock.AlreadyRunning as error:
         _refuse(str(error), EXIT_RUNNING)
     except (OSError, JournalError) as error:

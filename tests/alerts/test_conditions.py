@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from supervisor.alerts.audiences import AUDIENCES, audiences, contacts_for
 from supervisor.alerts.conditions import events, picture
 from supervisor.alerts.engine import step
 from supervisor.alerts.letters import MAX_NEWS, Sender, compose
-from supervisor.alerts.model import Change, Event, News, State
+from supervisor.alerts.model import Change, Event, Letter, News, State
 from supervisor.settings import Audience, Damping, Severity
 from supervisor.status import (
     Alert,
@@ -21,6 +22,7 @@ from supervisor.status import (
     BreakerStatus,
     BreakerUnit,
     ChannelStatus,
+    QueueStatus,
     ServiceState,
     SlotState,
     Status,
@@ -169,6 +171,53 @@ def test_a_queue_that_is_tried_again_is_still_the_same_alarm() -> None:
         shown = picture(a_status(queues={"demo": queue}, breakers=(breaker,)), NOW)
         keys.append([one.key for one in shown.conditions])
     assert keys == [["queue demo: HOST"]] * 2
+
+
+def anything(dice: random.Random) -> Status:
+    """A document with impossible times and states in it."""
+
+    def time() -> float | None:
+        return dice.choice([None, 0.0, NOW - 100, NOW, NOW + 100, dice.uniform(-1e12, 1e12), 1e300, -5.0])
+
+    def queue() -> QueueStatus:
+        return a_queue(
+            state=dice.choice(list(SlotState)),
+            cause=dice.choice([None, *Cause]),
+            message=dice.choice(["", "boom | x", "two\nlines"]),
+            last_poll_at=time(),
+            last_poll_ok_at=time(),
+            backlog=dice.randrange(3),
+            backlog_oldest_at=time(),
+            paused_since=time(),
+            paused_until=time(),
+            dead_causes={cause: dice.randrange(9) for cause in dice.sample(list(Cause), 3)},
+        )
+
+    units = [unit for unit in BreakerUnit if dice.random() < 0.3]
+    return a_status(
+        state=dice.choice(list(ServiceState)),
+        queues={name: queue() for name in dice.sample("ab", dice.randrange(3))},
+        breakers=tuple(broken(unit, Cause.HOST, queue="a", grader="g") for unit in units),
+        channels={"c": ChannelStatus(failing_since=time())},
+    )
+
+
+def test_no_document_whatever_breaks_the_supervisor() -> None:
+    """What looks at the document runs in the supervisor's loop."""
+    dice = random.Random(7)
+    contacts = {"a": (("*", "c@x"),)}
+    told = 0
+    for _ in range(100):
+        state, before = State(), None
+        for _ in range(3):
+            document, now = anything(dice), dice.uniform(0, 1e10)
+            happened = events(before, document)
+            state, news = step(state, picture(document, now), happened, now, Damping(hold_s=0.0), contacts)
+            for letter in compose(news, Sender("host"), 0, now):
+                assert msgspec.json.decode(msgspec.json.encode(letter), type=Letter) == letter
+            assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+            before, told = document, told + len(news)
+    assert told > 300
 
 
 # -- events ------------------------------------------------------------------------------------------------

@@ -227,6 +227,14 @@ def test_letters_decided_on_but_not_yet_on_disk_are_sent_after_a_crash(tmp_path:
             ear.wait(lambda titles: any("queue q0: FATAL" in title for title in titles), "the letter")
 
 
+def test_a_reload_adopts_other_channels(tmp_path: Path) -> None:
+    with hook() as ear, crew(tmp_path, to_command(tmp_path, "old", "raise SystemExit(1)")) as one:
+        one.look()
+        one.desk.adopt(Alerts((to_url(tmp_path, "new", ear.url()),), None, NO_DAMPING), {})
+        one.look("q0")
+        ear.wait(lambda titles: any("queue q0: FATAL" in title for title in titles), "the letter")
+
+
 # -- the disk is the trouble -------------------------------------------------------------------------------
 
 
