@@ -131,6 +131,28 @@ def test_a_second_term_ends_at_once(tmp_path: Path) -> None:
         assert running.process.wait(10) == 1
 
 
+def test_a_quit_ends_at_once(tmp_path: Path) -> None:
+    with stage(tmp_path, "stubborn", queues={"a": 2}, drain_s=600) as running:
+        ready(running)
+        workers = running.children()
+        running.process.send_signal(signal.SIGQUIT)
+        assert running.process.wait(5) == 1
+        assert all(map(gone, workers))
+        final = running.status()
+        assert final is not None and final.state is ServiceState.STOPPED, "in order, not by a core dump"
+
+
+def test_words_for_the_supervisor_do_nothing_to_a_worker(tmp_path: Path) -> None:
+    with stage(tmp_path, "polite", queues={"a": 1}) as running:
+        ready(running)
+        (pid,) = pids(running, "a.0")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(pid, number)
+        polls = len(running.log("poll"))
+        until(lambda: len(running.log("poll")) > polls + 3, "the worker to work on")
+        assert running.slot("a.0").pid == pid
+
+
 def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     with stage(tmp_path, "stubborn", queues={"a": 3}) as running:
         ready(running)
