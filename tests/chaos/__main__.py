@@ -26,6 +26,7 @@ def main() -> int:
     """0: every promise was kept."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the clock")
+    parser.add_argument("--server", choices=("embedded", "edx"), default="embedded")
     parser.add_argument("--submissions", type=int, default=3000)
     parser.add_argument("--fault-rate", type=float, default=0.04, help="share of the answers that are spoilt")
     parser.add_argument("--blow-s", type=float, default=2.0, help="between two signals, on average")
@@ -36,6 +37,7 @@ def main() -> int:
     wanted = parser.parse_args()
     wishes = Wishes(
         submissions=wanted.submissions,
+        server=wanted.server,
         fault_rate=wanted.fault_rate,
         blow_s=wanted.blow_s,
         drills=() if wanted.no_drills else DRILLS,

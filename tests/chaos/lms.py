@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 from urllib.parse import parse_qs
 
 
@@ -20,6 +22,27 @@ class Callback:
     key: str
     body: str
     at: float
+
+
+class Results(Protocol):
+    """What has arrived at the LMS, however it gets there."""
+
+    @property
+    def arrived(self) -> int:
+        """How many keys have a result."""
+        ...
+
+    def keys(self) -> set[str]:
+        """The keys that have a result."""
+        ...
+
+    def everything(self) -> Sequence[Callback]:
+        """All results, in their order."""
+        ...
+
+    def wrong(self) -> Sequence[str]:
+        """What arrived and is no result."""
+        ...
 
 
 class Lms:
@@ -33,9 +56,9 @@ class Lms:
     def __init__(self, every: int = 0) -> None:
         self._every = every
         self._count = 0
-        self._arrived = threading.Condition()
-        self.callbacks: list[Callback] = []
-        self.invalid: list[str] = []
+        self._arrived = threading.Lock()
+        self._callbacks: list[Callback] = []
+        self._invalid: list[str] = []
         self._keys: set[str] = set()
         lms = self
 
@@ -72,13 +95,12 @@ class Lms:
             body = form["xqueue_body"][0]
         except (KeyError, ValueError, TypeError) as error:
             with self._arrived:
-                self.invalid.append(repr(error))
+                self._invalid.append(repr(error))
             self._say(handler, 404)
             return True
         with self._arrived:
-            self.callbacks.append(Callback(key, body, time.time()))
+            self._callbacks.append(Callback(key, body, time.time()))
             self._keys.add(key)
-            self._arrived.notify_all()
         if turn == 1 and self._count > 1:
             return False
         self._say(handler, 200)
@@ -101,11 +123,15 @@ class Lms:
         with self._arrived:
             return set(self._keys)
 
-    def wait(self, count: int, timeout_s: float) -> int:
-        """How many keys have a result, once there are `count` or the time is over."""
+    def everything(self) -> Sequence[Callback]:
+        """All results, in their order."""
         with self._arrived:
-            self._arrived.wait_for(lambda: len(self._keys) >= count, timeout_s)
-            return len(self._keys)
+            return list(self._callbacks)
+
+    def wrong(self) -> Sequence[str]:
+        """What arrived and is no result."""
+        with self._arrived:
+            return [f"a callback that is none: {what}" for what in self._invalid]
 
     def close(self) -> None:
         self._server.shutdown()

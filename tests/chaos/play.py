@@ -13,11 +13,12 @@ from pathlib import Path
 
 from graders import manifest
 from tests.chaos.checks import Evidence, Line, violations
-from tests.chaos.lms import Callback, Lms
+from tests.chaos.lms import Callback
 from tests.chaos.proxy import Proxy, Tally
 from tests.chaos.runner import Failed, Run, Story
 from tests.chaos.script import Plan, Wishes, plan
-from tests.chaos.service import Broken, EmbeddedQueue, Service
+from tests.chaos.servers import server_of
+from tests.chaos.service import Broken, Service
 from tests.lms.client import LmsJudge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,25 +57,26 @@ def play(
     """One run, from nothing to the verdict. What was found wrong is in the outcome."""
     with problems(data) as (root, found):
         planned = plan(seed, found, wishes)
-        with Service(root) as service, contextlib.closing(Lms(every=97)) as lms:
+        with Service(root) as service:
             tell(f"seed {seed}, {len(planned.items)} submissions, in {service.folder}")
             with contextlib.ExitStack() as stack:
                 server = stack.enter_context(
-                    contextlib.closing(EmbeddedQueue(service.folder, lms, service.password, service.spawn))
+                    contextlib.closing(server_of(wishes.server, service.folder, service.spawn))
                 )
                 proxy = stack.enter_context(Proxy(server.url, planned.faults))
-                service.configure(proxy.url)
-                run = Run(planned, service, server, proxy, lms, tell)
+                service.configure(proxy.url, server.user, server.password)
+                run = Run(planned, service, server, proxy, tell)
                 wrong = []
                 try:
                     run.go(limit_s)
                 except (Failed, Broken) as error:
                     wrong.append(str(error))
+                callbacks = server.results.everything()
                 lines = _journal(service)
-                evidence = Evidence(planned.items, run.story.current, lms.callbacks, lines, run.story.hits)
+                evidence = Evidence(planned.items, run.story.current, callbacks, lines, run.story.hits)
                 wrong += run.story.violations
                 wrong += [f"drill {d.trouble}: {what}" for d in run.story.drills for what in d.wrong]
-                wrong += [f"a callback that is none: {what}" for what in lms.invalid]
+                wrong += server.results.wrong()
                 tell("judging")
                 with LmsJudge() as judge:
                     wrong += violations(evidence, lambda text: _against(judge, text))
@@ -84,7 +86,7 @@ def play(
                     planned,
                     run.story,
                     proxy.tally,
-                    lms.callbacks,
+                    callbacks,
                     sum(line.attempts for line in lines),
                     wrong,
                     service.folder,

@@ -6,6 +6,7 @@ Runs in: tools. Everything is looked up below the supervisor, so nothing of anot
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,14 @@ class Found:
     target: Target
     slot: str
     process: psutil.Process
+
+    @property
+    def age_s(self) -> float:
+        """Since it was born; 0 if it is gone."""
+        try:
+            return time.time() - self.process.create_time()
+        except psutil.NoSuchProcess:
+            return 0.0
 
 
 def below(supervisor: int) -> Mapping[Target, list[Found]]:

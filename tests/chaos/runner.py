@@ -7,7 +7,6 @@ the LMS have their own. Every wait has a deadline, and the run has one.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -22,15 +21,16 @@ import psutil
 from supervisor.health import Level
 from supervisor.settings import MAX_ATTEMPTS
 from tests.chaos.checks import Hit
-from tests.chaos.lms import Lms
 from tests.chaos.observer import Observer, Sample, sample
 from tests.chaos.processes import Found, below, gone
 from tests.chaos.proxy import Proxy
 from tests.chaos.script import AHEAD, Blow, Drill, Item, Kind, Plan, Target, Trouble
-from tests.chaos.service import Broken, QueueServer, Service, Unavailable, until
+from tests.chaos.servers import QueueServer
+from tests.chaos.service import Broken, Service, Unavailable, until
 from xqueue.errors import QueueError
 
 TICK_S: Final = 0.03
+GROWN_S: Final = 1.0
 RESPITE_S: Final = 6.0
 """A seat is left alone so long after a blow: five deaths without one success are FATAL, and rightly so."""
 WATCHDOG_S: Final = 6.0
@@ -90,14 +90,13 @@ class Run:
         service: Service,
         server: QueueServer,
         proxy: Proxy,
-        lms: Lms,
         tell: Callable[[str], None],
     ) -> None:
         self._plan = plan
         self._service = service
         self._server = server
         self._proxy = proxy
-        self._lms = lms
+        self._results = server.results
         self._tell = tell
         self.story = Story()
         self.observer = Observer(service)
@@ -110,7 +109,7 @@ class Run:
         self._blows: Iterator[Blow] = iter(plan.blows)
         self._next: Blow | None = next(self._blows, None)
         self._due = 0.0
-        self._stopped: list[tuple[float, psutil.Process | int, str, float]] = []
+        self._stopped: list[tuple[float, psutil.Process | None, str, float]] = []
         self._last_hit: dict[str, float] = {}
         self._poisoned: dict[int, int] = {}  # row -> which try was killed last
         self._poison_left = any(item.kind is Kind.POISON for item in plan.items)
@@ -141,8 +140,8 @@ class Run:
                 now = time.monotonic()
                 if self._feeding is not None:
                     raise Failed(f"the feeder failed: {self._feeding!r}")
-                if self._lms.arrived > arrived:
-                    arrived, moved = self._lms.arrived, now
+                if self._results.arrived > arrived:
+                    arrived, moved = self._results.arrived, now
                 if now > deadline or now - moved > 240:
                     raise Failed(
                         f"{arrived} of {len(self._plan.items)} results after {now - began:.0f} s,"
@@ -173,7 +172,7 @@ class Run:
     def _feed(self) -> None:
         try:
             for number, item in enumerate(self._plan.items):
-                while number >= self._gate or number - self._lms.arrived >= AHEAD:
+                while number >= self._gate or number - self._results.arrived >= AHEAD:
                     if self._ended.wait(0.05):
                         return
                 self._submit(item)
@@ -198,7 +197,7 @@ class Run:
         return self._fed.is_set() and self._answered()
 
     def _answered(self) -> bool:
-        return set(self.story.current.values()) <= self._lms.keys()
+        return set(self.story.current.values()) <= self._results.keys()
 
     def _all_closed(self) -> bool:
         with contextlib.suppress(Unavailable):
@@ -269,6 +268,9 @@ class Run:
             self.workers_seen.update(f.process.pid for f in found if f.target is Target.WORKER)
             now = time.monotonic()
             fit = [f for f in found if f.slot == "" or now - self._last_hit.get(f.slot, -99.0) > RESPITE_S]
+            if blow.stop_s is not None and blow.target is Target.ZYGOTE:
+                # One that is stopped before it could say that it dies with its worker, does not.
+                fit = [f for f in fit if f.age_s > GROWN_S]
             if fit:
                 return fit[int(blow.draw * len(fit))]
             if now > patience:
@@ -285,7 +287,7 @@ class Run:
         if not until(lambda: all(map(gone, orphans)), ORPHANS_S, 0.02):
             left = [str(process) for process in orphans if not gone(process)]
             self.story.violations.append(f"{ORPHANS_S} s after the supervisor's death these live: {left}")
-        self._stopped = [s for s in self._stopped if isinstance(s[1], int)]
+        self._stopped = [s for s in self._stopped if s[1] is None]
         self._service.start()
 
     def _strike_queue(self, blow: Blow) -> None:
@@ -298,10 +300,8 @@ class Run:
             self._queue_up.set()
             return
         self.story.blows["stop queue"] += 1
-        os.kill(self._server.pid, signal.SIGSTOP)
-        self._stopped.append(
-            (time.monotonic() + min(blow.stop_s, 5.0), self._server.pid, "queue", blow.stop_s)
-        )
+        self._server.signal(signal.SIGSTOP)
+        self._stopped.append((time.monotonic() + min(blow.stop_s, 5.0), None, "queue", blow.stop_s))
 
     def _let_go(self, everything: bool = False) -> None:
         """SIGCONT to whom it is due; the watchdog's kill to a supervisor that would not come back."""
@@ -309,11 +309,11 @@ class Run:
         keep = []
         for due, process, how, stop_s in self._stopped:
             if due > now and not everything:
-                if isinstance(process, int) or not gone(process):
+                if process is None or not gone(process):
                     keep.append((due, process, how, stop_s))
                 continue
-            if isinstance(process, int):
-                os.kill(process, signal.SIGCONT)
+            if process is None:
+                self._server.signal(signal.SIGCONT)
                 continue
             if how == "stop for ever" and process.pid == self._service.pid and not everything:
                 everybody = self._everybody()
@@ -451,24 +451,23 @@ class Run:
                 return revive
             case Trouble.QUEUE_HANGS:
                 self._queue_up.clear()
-                pid = self._server.pid
-                os.kill(pid, signal.SIGSTOP)
+                self._server.signal(signal.SIGSTOP)
 
                 def go_on() -> None:
-                    os.kill(pid, signal.SIGCONT)
+                    self._server.signal(signal.SIGCONT)
                     self._queue_up.set()
 
                 return go_on
             case Trouble.PASSWORD:
-                self._set_password("another " + self._service.password)
-                return lambda: self._set_password(self._service.password)
+                self._set_password("another " + self._server.password)
+                return lambda: self._set_password(self._server.password)
             case Trouble.DISK_FULL:
                 return _fill(self._service.state_dir)
 
     def _set_password(self, password: str) -> None:
         self._queue_up.clear()
         self._server.set_password(password)
-        if password == self._service.password:  # the LMS has the right one, too
+        if password == self._server.password:  # the LMS has the right one, too
             self._queue_up.set()
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -481,10 +480,11 @@ class Run:
             left.append(f"the drain ended with {code}")
         if not until(lambda: all(map(gone, everybody)), 2.0):
             left.append(f"processes left: {[str(p) for p in everybody if not gone(p)]}")
+        servers = self._server.pids()
         others = [
             str(process)
             for process in psutil.Process().children(recursive=True)
-            if not gone(process) and process.pid != self._server.pid and _is_ours(process)
+            if not gone(process) and process.pid not in servers and _is_ours(process)
         ]
         if others:
             left.append(f"orphans left: {others}")

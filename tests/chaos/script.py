@@ -229,10 +229,10 @@ def _fates(dice: random.Random, faults: Sequence[Fault], wishes: Wishes) -> tupl
 
 
 def _blows(dice: random.Random, wishes: Wishes) -> Iterator[Blow]:
-    """More than a run needs: it ends when all results are there."""
+    """Bounded, so that the end of a long run is in sight; a short one ends before they do."""
     ways = [way for way in _BLOWS if wishes.never or way[1] != "never"]
     weights = [_BLOWS[way] for way in ways]
-    for target, how in dice.choices(ways, weights, k=400 + wishes.submissions):
+    for target, how in dice.choices(ways, weights, k=50 + wishes.submissions // 8):
         stop_s = {"kill": None, "stop": dice.uniform(0.2, wishes.longest_stop_s), "never": float("inf")}[how]
         if target is Target.CHILD and stop_s is not None:
             stop_s = min(stop_s, 1.0)

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import select
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,21 +18,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from supervisor.journal import FILE_NAME as JOURNAL
-from tests.chaos.lms import Lms
-from tests.chaos.script import QUEUES, Item
-from xqueue import protocol
-from xqueue.access import ServerAccess
-from xqueue.client import XQueueClient
-from xqueue.errors import QueueError
 
-USER: Final = "warden"
 START_S: Final = 60.0
 DRAIN_S: Final = 30.0
-AGAIN_S: Final = 8.0
-"""A submission pulled and not answered comes again after this; the real servers take one minute, and five."""
 STATE_MIB: Final = 96
 
 BOOT: Final = (
@@ -102,105 +91,6 @@ def until(condition: Callable[[], object], timeout_s: float, every_s: float = 0.
     return True
 
 
-class QueueServer(Protocol):
-    """What a run needs of the queue server; there is one for each dialect."""
-
-    url: str
-    pid: int
-
-    def start(self) -> None: ...
-    def kill(self) -> None: ...
-    def submit(self, item: Item) -> str:
-        """Queue it as the LMS does. Returns the name under which its results arrive.
-
-        Raises:
-            QueueError: it is not known to be queued; submit it again.
-        """
-        ...
-
-    def set_password(self, password: str) -> None: ...
-    def close(self) -> None: ...
-
-
-class EmbeddedQueue:
-    """`warden queue serve`: the legacy dialect, with callbacks."""
-
-    def __init__(self, folder: Path, lms: Lms, password: str, spawn: Callable[..., Any]) -> None:
-        self._folder = folder
-        self._lms = lms
-        self._spawn = spawn
-        self._submits: dict[str, int] = {}
-        self._password_file = folder / "password-of-queue"
-        self._password = password
-        self._write_password(password)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-        self._client: XQueueClient | None = None
-
-    def start(self) -> None:
-        port_file = self._folder / "port"
-        port_file.unlink(missing_ok=True)
-        named = [word for queue in QUEUES for word in ("--queue", queue)]
-        self._process = self._spawn(
-            "queue",
-            [
-                *("queue", "serve", "--data", str(self._folder / "queue"), "--port", str(self.port)),
-                *("--user", USER, "--password-file", str(self._password_file)),
-                *("--port-file", str(port_file), "--processing-delay-s", str(AGAIN_S), *named),
-            ],
-            port_file.exists,
-        )
-        self.pid = self._process.pid
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def set_password(self, password: str) -> None:
-        self.kill()
-        self._write_password(password)
-        self.start()
-
-    def _write_password(self, password: str) -> None:
-        self._password_file.touch(mode=0o600)
-        self._password_file.write_text(password)
-
-    def submit(self, item: Item) -> str:
-        # An attempt of which it is not known whether it arrived is followed by another, under another key.
-        number = self._submits[item.key] = self._submits.get(item.key, -1) + 1
-        key = f"{item.key}.{number}"
-        if self._client is None:
-            self._client = XQueueClient(ServerAccess(self.url, USER, self._password, connect_timeout_s=1))
-        body = protocol.encode_body(
-            payload=item.payload,
-            response=item.response,
-            student_id=key,
-            submission_time=time.strftime("%Y%m%d%H%M%S", time.gmtime()),
-        )
-        try:
-            self._client.submit(item.queue, body, callback_url=self._lms.url(item.key), lms_key=key)
-        except QueueError:
-            self._client.close()
-            self._client = None  # a login that was refused would be remembered
-            raise
-        return key
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-
 class Service:
     """The folder of a run and the supervisor in it. A context manager; `keep()` leaves the folder behind."""
 
@@ -218,10 +108,6 @@ class Service:
         self.tmp = self.folder / "tmp"
         self.tmp.mkdir(mode=0o1777)
         self.status_file = self.folder / "status.json"
-        self.password = secrets.token_urlsafe(24)
-        self.password_file = self.folder / "password"
-        self.password_file.touch(mode=0o600)
-        self.password_file.write_text(self.password)
         self.config = self.folder / "config.toml"
         if os.geteuid() == 0:
             options = f"size={STATE_MIB}m,mode=0700"
@@ -235,8 +121,11 @@ class Service:
         """Whether the state folder is a small file system of its own, which can be filled."""
         return self._mounted
 
-    def configure(self, url: str, user: str = USER) -> None:
+    def configure(self, url: str, user: str, password: str) -> None:
         """Write the configuration; strings of JSON are strings of TOML."""
+        self.password_file = self.folder / "password"
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(password)
         self.config.write_text(
             CONFIG.format(
                 state=json.dumps(str(self.state_dir)),

@@ -169,6 +169,40 @@ def age(submission: int, minutes: int) -> None:
     ExternalGraderDetail.objects.filter(submission_id=submission).update(status_time=when)
 
 
+def standing() -> list[dict[str, object]]:
+    """What has become of everything so far; `scores` as (earned, when), in the order they were stored."""
+    details = ExternalGraderDetail.objects.select_related("submission__student_item").order_by("id")
+    scores: dict[int, list[list[float]]] = {}
+    for row in Score.objects.order_by("id"):
+        scores.setdefault(row.submission_id, []).append([row.points_earned, row.created_at.timestamp()])
+    return [
+        {
+            "student": detail.submission.student_item.student_id,
+            "submission": detail.submission_id,
+            "status": detail.status,
+            "failures": detail.num_failures,
+            "reply": detail.grader_reply,
+            "scores": scores.get(detail.submission_id, []),
+        }
+        for detail in details
+    ]
+
+
+def expire(after_s: float) -> int:
+    """Let the five minutes be over of what was pulled more than `after_s` ago; how many."""
+    since = timezone.now() - timedelta(seconds=after_s)
+    late = ExternalGraderDetail.objects.filter(status="pulled", status_time__lt=since)
+    return int(late.update(status_time=timezone.now() - timedelta(minutes=6)))
+
+
+def set_password(user: str, password: str) -> None:
+    """Give a user another password; his sessions end."""
+    found = User.objects.get(username=user)
+    found.set_password(password)
+    found.save()
+    end_sessions()
+
+
 def end_sessions() -> None:
     """As after a deploy that resets passwords."""
     Session.objects.all().delete()
@@ -202,7 +236,21 @@ def switch(**wanted: object) -> None:
     SWITCHES.update(wanted)
 
 
-_ALL = (setup, enqueue, gradebook, state, age, end_sessions, group, events, requests, switch)
+_ALL = (
+    setup,
+    enqueue,
+    gradebook,
+    state,
+    age,
+    standing,
+    expire,
+    set_password,
+    end_sessions,
+    group,
+    events,
+    requests,
+    switch,
+)
 VERBS = {f.__name__: f for f in _ALL}
 
 urlpatterns = [

@@ -8,6 +8,7 @@ Runs in: tools (tests).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 import prctl
+import psutil
 import requests
 
 HERE = Path(__file__).resolve().parent
@@ -135,9 +137,32 @@ class Lab:
                 "--threads", "8", "--worker-class", "gthread", "--keep-alive", "5", "--no-control-socket",
             ]
             # fmt: on
-            self.url = f"http://127.0.0.1:{port}"
-            self._spawn(gunicorn, {**common, "env": environment})
-            self._wait(lambda: _listens(port), log)
+        self.url = f"http://127.0.0.1:{port}"
+        self._server = (gunicorn, environment, port)
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Start the server before the database: the first time, or again on its port after `kill_server`."""
+        command, environment, port = self._server
+        log = self.folder / "log"
+        with log.open("ab") as out:
+            plain: dict[str, Any] = {"stdout": out, "stderr": out, "stdin": subprocess.DEVNULL, "cwd": "/"}
+            self._spawn(command, {**plain, "env": environment})
+        self._wait(lambda: _listens(port), log)
+
+    def server_processes(self) -> list[psutil.Process]:
+        """The server's master and its workers."""
+        master = psutil.Process(self._processes[-1].pid)
+        return [master, *master.children(recursive=True)]
+
+    def kill_server(self) -> None:
+        """SIGKILL to the server; the database lives on."""
+        everybody = self.server_processes()
+        for process in everybody:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(everybody, timeout=10)
+        self._processes.pop().wait()
 
     def _spawn(self, command: list[Any], options: dict[str, Any]) -> None:
         # The signal is kept across the change of user because it is set after it, and across exec.
