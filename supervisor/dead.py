@@ -71,7 +71,8 @@ class Done(StrEnum):
 def retry(db: sqlite3.Connection, entry: Entry, now: float) -> Done:
     """Put a letter back, as `prospect` says: due at once, with all its attempts, and nobody's.
 
-    The processing delay runs from now: the old one is over, and would be answered as such.
+    Its time runs from now, as if it had just been pulled: the old one is over, and the row would be answered
+    at once as too late, or be told of as a backlog of days.
     """
     way = prospect(entry).way
     with writing(db):
@@ -90,8 +91,8 @@ def retry(db: sqlite3.Connection, entry: Entry, now: float) -> Done:
                 assert_never(way)
         changed = db.execute(
             f"UPDATE submission SET {more}, owner = NULL, closed_at = NULL, delivered_at = NULL,"  # noqa: S608
-            " confirmed_at = NULL, handed_at = :now, next_try_at = :now, waits_since = :now, tries = 0,"
-            " refusals = 0, uncertain = 0, stale = 0, asides = 0, attempting = 0, trouble = '',"
+            " confirmed_at = NULL, pulled_at = :now, handed_at = :now, next_try_at = :now,"
+            " waits_since = :now, tries = 0, refusals = 0, uncertain = 0, stale = 0, asides = 0, attempting = 0, trouble = '',"
             " dead_at = NULL, dead_cause = NULL"
             " WHERE id = :id AND dead_at = :dead_at AND state = :state",
             {"now": now, "id": entry.id, "dead_at": entry.dead_at, "state": entry.state},

@@ -15,7 +15,7 @@ What the columns of `submission` say (times are unix seconds):
     header            xqueue_header as it came last: under it the reply goes back
     payload, response, student_key, random_seed, files, files_here, problem   what was handed in
     submitted_at      when the learner did, by the server's clock (NULL: it does not say)
-    pulled_at         when it was first handed out to us
+    pulled_at         when it was first handed out to us, or put back by a person (supervisor.dead)
     handed_at         when `header` came: the server's processing delay runs from here
     started_at        when its last attempt began
     graded_at         when its reply was stored

@@ -32,7 +32,7 @@ from supervisor.journal import FILE_NAME
 from supervisor.log import plain
 from supervisor.replay import Comparison, Replayer
 
-EXIT_DIFFERS, EXIT_ISOLATION, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 3, 130, 143
+EXIT_DIFFERS, EXIT_USAGE, EXIT_ISOLATION, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 130, 143
 NICE = 10
 
 
@@ -64,10 +64,26 @@ def replay(
     against what the journal says. The differences are printed, then a summary. Messages may differ where
     verdicts do not (times, addresses); that is counted only.
 
-    Exit code: 0 every verdict is as it was; 1 some differ; 2 usage; 3 this machine cannot isolate.
+    Exit code: 0 every verdict is as it was; 1 some differ; 2 usage, or nothing can be compared; 3 this
+    machine cannot isolate.
     """
+    try:
+        wanted = Wanted(ids, queue, None, grader, verdict, since, graded=True)
+        _replay(context, config, overrides, wanted, limit, as_json)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+
+
+def _replay(
+    context: click.Context,
+    config: Path,
+    overrides: tuple[str, ...],
+    wanted: Wanted,
+    limit: int | None,
+    as_json: bool,
+) -> NoReturn:
     settings = options.loaded(config, overrides, lenient_queues=True)
-    wanted = Wanted(ids, queue, None, grader, verdict, since, graded=True)
     signal.signal(signal.SIGTERM, _terminated)
     os.nice(NICE)
     context.with_resource(cgroup.delegated())
@@ -77,7 +93,7 @@ def replay(
     try:
         with options.told(opened(settings.warden.state_dir / FILE_NAME)) as archive:
             entries = archive.entries(wanted, limit)
-            if missing := sorted(set(ids) - {entry.id for entry in entries}):
+            if missing := sorted(set(wanted.ids) - {entry.id for entry in entries}):
                 numbers = ", ".join(map(str, missing))
                 raise click.ClickException(f"no graded submission {numbers} fits in the journal")
             bar, advance = _progress(len(entries))
