@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
 from graders.model import Cause, Verdict
 from supervisor import lock
@@ -68,6 +68,17 @@ class Done(StrEnum):
     GONE = "gone"  # it is not, or no longer, in the box
 
 
+_ANEW: Final = (
+    "owner = NULL, pulled_at = :now, handed_at = :now, next_try_at = :now, waits_since = :now,"
+    " closed_at = NULL, delivered_at = NULL, confirmed_at = NULL, dead_at = NULL, dead_cause = NULL,"
+    " tries = 0, refusals = 0, uncertain = 0, stale = 0, asides = 0, attempting = 0, trouble = ''"
+)
+_UNGRADED: Final = (
+    "attempts = 0, interruptions = 0, graded_at = NULL, body = NULL, verdict = NULL, blame = NULL,"
+    " cause = NULL, grader_digest = '', layers = '[]', versions = '{}', outcome = '{}'"
+)
+
+
 def retry(db: sqlite3.Connection, entry: Entry, now: float) -> Done:
     """Put a letter back, as `prospect` says: due at once, with all its attempts, and nobody's.
 
@@ -75,26 +86,18 @@ def retry(db: sqlite3.Connection, entry: Entry, now: float) -> Done:
     at once as too late, or be told of as a backlog of days.
     """
     way = prospect(entry).way
+    match way:
+        case Way.GRADE:
+            changes = f"state = 'RECEIVED', {_UNGRADED}, {_ANEW}"
+        case Way.SEND:
+            changes = f"state = 'GRADED', {_ANEW}"
+        case None:
+            return Done.GONE
+        case _:
+            assert_never(way)
     with writing(db):
-        match way:
-            case Way.GRADE:
-                more = (
-                    "state = 'RECEIVED', attempts = 0, interruptions = 0, body = NULL, verdict = NULL,"
-                    " blame = NULL, cause = NULL, graded_at = NULL, grader_digest = '', layers = '[]',"
-                    " versions = '{}', outcome = '{}'"
-                )
-            case Way.SEND:
-                more = "state = 'GRADED'"
-            case None:
-                return Done.GONE
-            case _:
-                assert_never(way)
         changed = db.execute(
-            f"UPDATE submission SET {more}, owner = NULL, closed_at = NULL, delivered_at = NULL,"  # noqa: S608
-            " confirmed_at = NULL, pulled_at = :now, handed_at = :now, next_try_at = :now,"
-            " waits_since = :now, tries = 0, refusals = 0, uncertain = 0, stale = 0, asides = 0, attempting = 0, trouble = '',"
-            " dead_at = NULL, dead_cause = NULL"
-            " WHERE id = :id AND dead_at = :dead_at AND state = :state",
+            f"UPDATE submission SET {changes} WHERE id = :id AND dead_at = :dead_at AND state = :state",  # noqa: S608
             {"now": now, "id": entry.id, "dead_at": entry.dead_at, "state": entry.state},
         ).rowcount
     return Done.DONE if changed else Done.GONE
