@@ -14,6 +14,7 @@ from pathlib import Path
 
 from graders.model import Blame, Cause, Verdict
 from supervisor.journal import FILE_NAME, Journal, Mark, State, prepare
+from supervisor.retention import Retention
 from xqueue import protocol
 
 SOURCE = "def leap(year):\n    return year % 4 == 0\n" * 20
@@ -41,13 +42,13 @@ def measure(count: int) -> Cost:
 
 def live(path: Path, count: int) -> tuple[float, float]:
     """Enter, grade, send and close `count` submissions; wall and CPU seconds of all."""
-    prepare(path, 14, time.time())
+    prepare(path, Retention(), time.time())
     journal = Journal(path, "bench", "bench", "bench.0#1")
     pulled = [_pulled(number) for number in range(count)]
     mark = Mark(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER, "leap_year/grader.py")
     began, began_cpu = time.perf_counter(), time.process_time()
     for one in pulled:
-        _, row = journal.receive(one, time.time(), 15.0)
+        _, row = journal.receive(one, time.time())
         journal.record(row.id, REPLY, mark, time.time())
         due = journal.due(State.GRADED, time.time())
         if due is None or due.id != row.id:

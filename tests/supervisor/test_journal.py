@@ -569,3 +569,28 @@ def test_a_clock_that_is_set_forward_makes_all_due(book: Journal) -> None:
     _, row = book.receive(PULLED, NOW)
     book.postpone(row.id, NOW + 10, "the sandbox failed", NOW)
     assert book.due(State.RECEIVED, NOW + DAY_S) is not None
+
+
+def test_a_submission_costs_three_commits_of_which_two_wait_for_the_disk(book: Journal) -> None:
+    said: list[str] = []
+    book._db.set_trace_callback(said.append)
+    _, row = book.receive(PULLED, NOW)
+    book.record(row.id, "reply", MARK, NOW)
+    due = book.due(State.GRADED, NOW)
+    assert due is not None
+    book.delivered(due.id, due.header, NOW)
+    book._db.set_trace_callback(None)
+    words = [
+        one.partition("= ")[2] or one for one in said if one.startswith(("COMMIT", "PRAGMA synchronous"))
+    ]
+    assert words == ["FULL", "COMMIT", "FULL", "COMMIT", "NORMAL", "COMMIT"]
+
+
+def test_a_journal_that_was_replaced_under_a_running_service_is_noticed(book: Journal, path: Path) -> None:
+    book.check()
+    path.rename(path.with_name("old"))
+    with pytest.raises(JournalError, match="No such file"):
+        book.check()
+    path.write_bytes(b"")
+    with pytest.raises(JournalError, match="replaced"):
+        book.check()
