@@ -194,6 +194,9 @@ class Outbox:
 
     def _set_aside(self, row: Row, reason: str) -> None:
         fields = {"submission": row.submission_id}
+        if not self._journal.may_set_aside(row.id, self._wall()):
+            self._settle(row, Later(Cause.QUEUE_ERROR, reason, all_rows=False, uncertain=True), self._wall())
+            return
         try:
             self._client.set_aside(row.header)
         except QueueError as error:

@@ -92,6 +92,7 @@ CROSSING_S: Final = 30.0
 """How long a hand-out may take from the server to the journal, at the longest."""
 STALE_S: Final = 5.0
 STALE_CEILING_S: Final = 300.0
+PATIENCE_S: Final = 3600.0
 MOST_ASIDES: Final = 5
 """At its fifth failure edx-submissions gives a submission up."""
 
@@ -555,6 +556,22 @@ class Journal:
                 return False
             self._bury(row_id, Cause.REPLY_REFUSED, reason, now)
             return True
+
+    def may_set_aside(self, row_id: int, now: float) -> bool:
+        """Whether it is this row that the LMS cannot take, and not any.
+
+        So it seems if it has taken another one since this came. The first time it may be without that, and
+        later when this has been at the head for an hour: the server gives it up at the fifth time, and an LMS
+        that takes nothing must not use these up.
+        """
+        with reading():
+            asides, handed_at, takes = self._db.execute(
+                "SELECT asides, handed_at, EXISTS (SELECT 1 FROM submission AS other"
+                " WHERE other.server = row.server AND other.id <> row.id AND other.confirmed_at > row.handed_at)"
+                " FROM submission AS row WHERE id = ?",
+                (row_id,),
+            ).fetchone()
+        return bool(asides == 0 or takes or now - handed_at > PATIENCE_S)
 
     def set_aside(self, row_id: int, header: str, reason: str, now: float, until: float) -> bool:
         """The server was made to hand the row out again behind the others, under a new header.

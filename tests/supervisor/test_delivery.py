@@ -15,7 +15,7 @@ from graders.model import Blame, Cause, Verdict
 from supervisor.delivery import NEWER_S, UNCERTAIN_TRIES, Aside, Done, Later, Outbox, Refused, decide
 from supervisor.events import Dead, Delivered, Trouble, Well, next_word, pair
 from supervisor.heartbeat import Voice
-from supervisor.journal import FILE_NAME, MOST_ASIDES, Journal, Mark, Row, State
+from supervisor.journal import FILE_NAME, MOST_ASIDES, PATIENCE_S, Journal, Mark, Row, State
 from tests.supervisor.test_journal import LATER, NOW, PULLED
 from xqueue import errors
 
@@ -117,6 +117,16 @@ class Post:
         self.server.answers = list(answers)
         return self.outbox.flush()
 
+    def takes_another(self) -> None:
+        """The LMS takes the result of another submission, a second from now."""
+        self.now += 1
+        other = replace(PULLED, submission_id=f"other {self.now}", student_key="bert")
+        _, received = self.journal.receive(other, self.now)
+        self.journal.record(
+            received.id, "reply", Mark(Verdict.CORRECT, Blame.LEARNER, Cause.LEARNER), self.now
+        )
+        assert self.journal.delivered(received.id, other.header, self.now)
+
     @property
     def state(self) -> State:
         return self.journal.row(self.id).state
@@ -193,6 +203,7 @@ def test_a_reply_that_fails_after_the_same_key_came_again_is_set_aside_for_the_o
     for number in range(1, MOST_ASIDES + 1):
         key = replace(PULLED, header=f"key {number}")
         post.journal.receive(key, post.now)
+        post.takes_another()
         assert post.flush(UNCERTAIN), "a first failure says nothing yet"
         assert post.server.aside == [f"key {one}" for one in range(1, number)]
         post.journal.receive(key, post.now)
@@ -202,6 +213,24 @@ def test_a_reply_that_fails_after_the_same_key_came_again_is_set_aside_for_the_o
     assert post.server.aside == [f"key {one}" for one in range(1, MOST_ASIDES + 1)]
     assert post.state is State.DEAD
     assert post.heard().count(Dead) == 1
+
+
+def test_an_lms_that_takes_nothing_at_all_does_not_use_up_the_asides(post: Post) -> None:
+    for key in (replace(PULLED, header="key 1"), replace(PULLED, header="key 2")):
+        post.journal.receive(key, post.now)
+        post.flush(UNCERTAIN)
+        post.journal.receive(key, post.now)
+        post.now += 10
+        post.flush(UNCERTAIN)
+    assert post.server.aside == ["key 1"]
+    for _ in range(20):
+        post.now += 120
+        post.journal.receive(key, post.now)
+        post.flush(UNCERTAIN)
+    assert (post.server.aside, post.state) == (["key 1"], State.GRADED)
+    post.now += PATIENCE_S
+    post.flush(UNCERTAIN)
+    assert post.server.aside == ["key 1", "key 2"]
 
 
 def test_a_reply_that_was_accepted_after_all_is_not_set_aside_for_ever(post: Post) -> None:
