@@ -567,7 +567,8 @@ class Journal:
         with reading():
             asides, handed_at, takes = self._db.execute(
                 "SELECT asides, handed_at, EXISTS (SELECT 1 FROM submission AS other"
-                " WHERE other.server = row.server AND other.id <> row.id AND other.confirmed_at > row.handed_at)"
+                " WHERE other.server = row.server AND other.id <> row.id"
+                " AND other.confirmed_at > row.handed_at)"
                 " FROM submission AS row WHERE id = ?",
                 (row_id,),
             ).fetchone()
