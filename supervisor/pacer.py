@@ -90,4 +90,5 @@ def ended(pacer: Pacer, how: Poll, pace: Pace, now: float, draw: float, length: 
             return Pacer(next_at=now + wait, empties=pacer.empties, failures=failures, ask_at=pacer.ask_at)
         case Poll.LOST:
             # Nothing was learned of the queue; the floor keeps a crashing worker from becoming a hammer.
-            return replace(pacer, holder="", asks=False, next_at=now + pace.floor_s)
+            wait = pace.floor_s * (1.0 + pace.jitter * draw)
+            return replace(pacer, holder="", asks=False, next_at=now + wait)

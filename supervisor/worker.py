@@ -393,5 +393,5 @@ class Worker:
     def _purge(self) -> None:
         if self._clock() < self._purge_at or not self._seat.slot.endswith(".0"):
             return
-        self._purge_at = self._clock() + PURGE_S
+        self._purge_at = self._clock() + PURGE_S * (1.0 - 0.25 * self._dice())
         self._journal.purge(retention_of(self._config.warden), self._wall())

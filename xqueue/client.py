@@ -5,6 +5,7 @@ Runs in: worker, tools. One client per process and server; not for several threa
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode, urljoin
@@ -43,15 +44,21 @@ class XQueueClient:
     Args:
         access: where it is and how to get in.
         clock: seconds that never go back; spaces logins out and tells a connection that broke at once.
+        dice: random in 0..1, for jitter.
 
     Raises:
         Misconfigured: the URL or the CA file cannot be right.
     """
 
-    def __init__(self, access: ServerAccess, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        access: ServerAccess,
+        clock: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self._access = access
         self._clock = clock
-        self._session = Session(access, clock)
+        self._session = Session(access, clock, dice)
         self._where = self._session.where
         self._foreign: Transport | None = None  # for files on other hosts: knows no cookie and no password
         self._has_queue_length = True

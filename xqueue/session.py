@@ -34,6 +34,7 @@ from xqueue.transport import ExchangeFailed, HttpAnswer, Stage, Transport
 
 LOGIN_PAUSE_S = 30.0
 LOGIN_PAUSE_CEILING_S = 900.0
+LOGIN_JITTER = 0.25
 
 MEND_GROUP = "on the LMS the user must be in the group xqueue"
 
@@ -52,9 +53,10 @@ class Session:
         Misconfigured: the URL or the CA file cannot be right.
     """
 
-    def __init__(self, access: ServerAccess, clock: Callable[[], float]) -> None:
+    def __init__(self, access: ServerAccess, clock: Callable[[], float], dice: Callable[[], float]) -> None:
         self._access = access
         self._clock = clock
+        self._dice = dice
         self.base = access.base_url()
         self.where = show(self.base)
         if isinstance(access.verify, str) and not Path(access.verify).exists():
@@ -204,7 +206,8 @@ class Session:
     def _pausing(self, refusal: QueueError) -> QueueError:
         """The same, and remembered: why a login was of no use, so that it is not tried again at once."""
         self._refusal = refusal
-        self._refused_until = self._clock() + self._pause_s
+        # Workers that were refused together do not come back together.
+        self._refused_until = self._clock() + self._pause_s * (1.0 - LOGIN_JITTER * self._dice())
         self._pause_s = min(2 * self._pause_s, LOGIN_PAUSE_CEILING_S)
         return refusal
 

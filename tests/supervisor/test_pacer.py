@@ -25,7 +25,8 @@ def test_after_a_hit_the_next_poll_may_begin_at_once() -> None:
 
 def test_the_grant_of_a_dead_holder_is_free_again() -> None:
     after = pacer.ended(pacer.grant(Pacer(empties=4), "a", 7.0), Poll.LOST, PACE, 7.0, 0.5)
-    assert after.may_grant(7.0 + PACE.floor_s)
+    assert not after.may_grant(7.0 + PACE.floor_s)
+    assert after.may_grant(7.0 + PACE.floor_s * (1 + PACE.jitter))
     assert after.empties == 4
 
 
