@@ -214,7 +214,8 @@ class Arbiter:
         deadlines = [place.machine.deadline for place in self._seating if place.machine.deadline is not None]
         if now < self._mercy_until:
             deadlines = [max(deadline, self._mercy_until) for deadline in deadlines]
-        turn_at = self._turns.next_at() if self._switchboard.host.closed else None
+        host = self._switchboard.host
+        turn_at = self._turns.next_at() if host.closed or host.may_try(now) else None
         others = (turn_at, self._switchboard.next_at(now), self._rations.next_at())
         deadlines += [at for at in others if at is not None]
         deadlines.append(self._publisher.due_at)

@@ -13,6 +13,7 @@ from supervisor.backoff import Backoff
 from supervisor.breaker import Policy
 from supervisor.cli.run import plan_of
 from supervisor.config import load
+from supervisor.retention import retention_of
 from supervisor.switchboard import Policies
 
 BRISK = Policies(problem=Policy(failures=2, pause=Backoff(3.0, 10.0), trial_s=5.0))
@@ -24,7 +25,7 @@ def main(path: str, overrides: list[str]) -> int:
     state_dir = config.warden.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock.hold(state_dir):
-        found = journal.prepare(state_dir / journal.FILE_NAME, config.warden.journal_keep_days, time.time())
+        found = journal.prepare(state_dir / journal.FILE_NAME, retention_of(config.warden), time.time())
         plan = replace(plan_of(config, found), breakers=BRISK)
         arbiter = Arbiter(
             plan, worker.main_of(config), on_ready=lambda: print("READY", file=sys.stderr, flush=True)

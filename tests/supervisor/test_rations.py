@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 from pathlib import Path
 
 import psutil
@@ -52,6 +54,21 @@ def test_a_queue_in_a_burst_borrows_idle_cores_and_gives_them_back(tmp_path: Pat
         assert sum(slot.crashes for slot in after.slots) == 0
         assert {name for (name,) in running.log("home")} == {"a.1", "a.2"}, "each went by itself"
         assert len(running.children()) == len(workers) - 2
+
+
+def test_a_reload_changes_how_many_seats_a_queue_may_borrow(tmp_path: Path) -> None:
+    with stage(tmp_path, "busy", queues={"a": 1}) as running:
+        until(lambda: running.log("ready"), "ready")
+        own = queue_of(running, "a").slots[0].pid
+        submit(tmp_path, "a", 500)
+        (tmp_path / "reload").write_text(json.dumps({"queues": {"a": [1, 3]}}))
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: running_seats(running, "a") == 3, "three seats")
+        (tmp_path / "reload").write_text(json.dumps({"queues": {"a": 1}}))
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: len(queue_of(running, "a").slots) == 1, "the others to go")
+        kept = queue_of(running, "a")
+        assert (kept.slots[0].pid, kept.slots_max) == (own, 1), "its own worker goes on"
 
 
 def test_borrowed_seats_are_on_the_cpus_with_the_least_to_do(tmp_path: Path) -> None:
