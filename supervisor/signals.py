@@ -18,7 +18,9 @@ HEARD: Final = (*ENDING, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.S
 
 
 def hold_off() -> None:
-    """Before the loop listens: a word to it (HUP, USR1, USR2) that comes too early ends nobody."""
+    """A word to the supervisor (HUP, USR1, USR2) that comes before it listens, or to another process of the
+    service, ends nobody. Caught, not ignored: what is executed gets the default action back.
+    """
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, lambda *_: None)
 

@@ -30,6 +30,7 @@ from typing import Final
 
 import prctl
 
+from supervisor import signals
 from supervisor.events import pair
 from supervisor.log import where
 
@@ -141,15 +142,8 @@ def _reset_signals(mask: Collection[signal.Signals | int]) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        # Meant for the supervisor, and sent to all of us by a `systemctl kill`. Caught, not ignored: what we
-        # execute gets the default action back.
-        signal.signal(number, _nothing)
+    signals.hold_off()  # a `systemctl kill -s USR1` reaches workers, too
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _nothing(number: int, frame: object) -> None:
-    pass
 
 
 def _close_all_but(keep: int) -> None:

@@ -63,6 +63,7 @@ class Desk:
         *,
         dice: Callable[[], float],
         log_style: LogStyle = LogStyle.AUTO,
+        log_file: Path | None = None,
         config_path: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -71,6 +72,7 @@ class Desk:
         self._contacts = contacts
         self._state_dir = state_dir
         self._log_style = log_style
+        self._log_file = log_file
         self._clock = clock
         self._wall = wall
         self._from = letters.Sender(socket.gethostname(), __version__, config_path)
@@ -182,7 +184,14 @@ class Desk:
         if not self._needs_sender():
             return
         if document.state is not ServiceState.STOPPED:
-            self._office.keep(Orders(self._alerts, self._state_dir, self._log_style, self._from.host))
+            orders = Orders(
+                self._alerts,
+                self._state_dir,
+                self._log_style,
+                self._from.host,
+                log_file=self._log_file,
+            )
+            self._office.keep(orders)
         judged = health.judge(health.view(msgspec.to_builtins(document)), document.written_at)
         critical = judged.level is health.Level.CRITICAL
         self._office.tell(Progress(critical, judged.line(), conditions.progress(document.queues)))

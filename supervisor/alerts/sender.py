@@ -36,6 +36,7 @@ import prctl
 
 from graders.model import Cause
 from supervisor import log as logs
+from supervisor import signals
 from supervisor.alerts import courier, letters
 from supervisor.alerts.audiences import audiences
 from supervisor.alerts.lanes import Lane, concerns, lanes_of
@@ -392,9 +393,13 @@ def main() -> None:
     seal()
     prctl.set_proctitle("warden alerts")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when we end
+    signals.hold_off()  # a `systemctl kill -s USR1` reaches us, too
     with os.fdopen(int(sys.argv[2]), "rb") as file:
         orders = decode_orders(file.read())
-    logs.set_up(orders.log)
+    try:
+        logs.set_up(orders.log, file=orders.log_file)
+    except OSError:  # it may be writable again by now, or never: alerts go out all the same
+        logs.set_up(orders.log)
     Sender(orders, sys.stdin.fileno(), os.environ).run()
 
 

@@ -26,6 +26,7 @@ class Orders(msgspec.Struct, frozen=True):
     log: LogStyle
     host: str
     silent_s: float = SILENT_S
+    log_file: Path | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

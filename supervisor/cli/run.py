@@ -89,6 +89,7 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 state_dir,
                 dice=random.random,
                 log_style=config.warden.log,
+                log_file=config.warden.log_file,
                 config_path=str(config.path),
             )
             arbiter = Arbiter(
