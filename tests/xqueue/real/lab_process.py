@@ -72,7 +72,7 @@ class Lab:
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # a gunicorn that is killed leaves its worker
                 process.wait()
         shutil.rmtree(self.folder)
 
@@ -167,7 +167,12 @@ class Lab:
     def _spawn(self, command: list[Any], options: dict[str, Any]) -> None:
         # The signal is kept across the change of user because it is set after it, and across exec.
         self._processes.append(
-            subprocess.Popen(command, preexec_fn=lambda: prctl.set_pdeathsig(signal.SIGINT), **options)
+            subprocess.Popen(
+                command,
+                preexec_fn=lambda: prctl.set_pdeathsig(signal.SIGINT),
+                start_new_session=True,
+                **options,
+            )
         )
 
     def _wait(self, ready: Callable[[], bool], log: Path) -> None:
