@@ -1,5 +1,5 @@
 # Two commands do all: `make demo` shows the whole path, `make test` proves it.
-.PHONY: help demo test test-vm lint check bench chaos clean
+.PHONY: help demo test test-vm lint check bench chaos fuzz clean
 V := .venv/bin
 
 help:
@@ -7,6 +7,7 @@ help:
 	@echo "make test    set up, then ruff, mypy, import-linter and all tests"
 	@echo "make test-vm the sandbox in a virtual machine: unified cgroups, no user namespaces (as root)"
 	@echo "make chaos   thousands of submissions while everything is killed and every answer may be spoilt"
+	@echo "make fuzz    the codec under a coverage-guided fuzzer, ten minutes (ARGS=60: a minute)"
 	@echo "make check   the quick part of it: linters and the fast tests"
 	@echo "make bench   set up, then the table of docs/performance.md"
 	@echo "make clean   remove virtualenvs and caches"
@@ -38,6 +39,10 @@ bench:
 chaos:
 	@deploy/setup.sh test
 	@$(V)/python -m tests.chaos $(ARGS)
+
+fuzz:
+	@deploy/setup.sh test
+	@sh tests/fuzz/run.sh $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var

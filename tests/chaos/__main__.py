@@ -60,7 +60,7 @@ def main() -> int:
             f"{len(done.violations)} promises broken; logs and journal in {done.folder}; seed {wanted.seed}"
         )
     elif wanted.record:
-        record.write(text, wishes.server)
+        record.write(text, *record.markers(wishes.server))
     return int(bool(done.violations))
 
 

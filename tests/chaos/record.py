@@ -74,13 +74,12 @@ def render(done: Outcome, wishes: Wishes, today: str, where: str) -> str:
     return "\n".join(lines)
 
 
-def write(text: str, server: str, page: Path = PAGE) -> None:
-    """Put the record in its place on the page.
+def write(text: str, begin: str, end: str, page: Path = PAGE) -> None:
+    """Put the record in its place on the page, between these two lines.
 
     Raises:
         ValueError: the page has no place for it.
     """
-    begin, end = markers(server)
     before, found, rest = page.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
