@@ -35,7 +35,8 @@ RESPITE_S: Final = 6.0
 """A seat is left alone so long after a blow: five deaths without one success are FATAL, and rightly so."""
 WATCHDOG_S: Final = 6.0
 """A supervisor that is stopped for ever is killed after this, as by systemd's watchdog."""
-WELL_S: Final = 120.0
+WELL_S: Final = 240.0
+"""What is uncertain on the LMS's own server takes two minutes to be taken for settled."""
 ORPHANS_S: Final = 1.5
 HANG_S: Final = 110.0
 """A stopped worker is found when its promise breaks: while grading that takes over a minute."""
