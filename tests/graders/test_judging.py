@@ -33,6 +33,23 @@ def test_the_right_answer_gets_full_marks(judge: Judge) -> None:
     assert found.usage.cpu_s > 0
 
 
+def test_a_judgement_names_the_files_it_was_made_with_the_answer_and_a_grader_that_fails_included(
+    judge: Judge,
+) -> None:
+    same = "def add(a, b):\n    return a + b\n"
+    digests = [
+        judge(grader, answer, same).grader_digest
+        for grader, answer in (
+            (ADD, ADD_ANSWER),
+            (ADD, ADD_ANSWER + "# changed\n"),
+            (ADD + "# changed\n", ADD_ANSWER),
+            ("1 / 0\n", ADD_ANSWER),
+        )
+    ]
+    assert len(set(digests)) == 4 and all(len(digest) == 64 for digest in digests)
+    assert judge(ADD, ADD_ANSWER, "x = 1\n").grader_digest == digests[0]
+
+
 def test_the_score_is_the_share_of_passed_tests(judge: Judge) -> None:
     found = judge(ADD, ADD_ANSWER, "def add(a, b):\n    return 5\n")
     assert (found.verdict, found.score) == (Verdict.INCORRECT, 0.5)

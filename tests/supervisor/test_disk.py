@@ -63,10 +63,10 @@ READ_ONLY = """
     book = Journal(path, "s", "q", "q.0#1")
     _, first = book.receive(PULLED, NOW)
     book.close()
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
     fails(lambda: Journal(path, "s", "q", "q.0#2"), "Read-only file system", "cannot be written")
     fails(lambda: journal.prepare(path, Retention(), NOW), "Read-only file system", "cannot be written")
-    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,rw", disk], check=True)
     assert journal.prepare(path, Retention(), NOW)[("s", "q")].count == 1
     book = Journal(path, "s", "q", "q.0#3")
     assert book.receive(another(1), NOW)[0] is Receipt.NEW
