@@ -163,6 +163,13 @@ def stamps(config: Config) -> Stamps:
     found = {}
     for queue in config.queues.values():
         for path in files_of(config, queue):
-            inside = sorted(path.iterdir()) if path.is_dir() else []
-            found[path] = tuple(one for each in (path, *inside) if (one := stamp(each)) is not None)
+            looks = (stamp(each) for each in (path, *_inside(path)))
+            found[path] = tuple(one for one in looks if one is not None)
     return found
+
+
+def _inside(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else []
+    except OSError:  # gone, or not for us: its workers will say so
+        return []

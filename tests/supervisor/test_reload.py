@@ -139,6 +139,15 @@ def test_a_file_that_was_replaced_renews_the_workers_that_read_it(root: Path, na
     assert list(found.renewed) == ["a"]
 
 
+def test_what_cannot_be_looked_at_stops_nobody(root: Path) -> None:
+    found = config(root)
+    (root / "templates" / "page.html").unlink()
+    (root / "templates").rmdir()
+    (root / "password").unlink()
+    assert reload.stamps(found)[root / "password"] == ()
+    assert reload.stamps(found)[root / "templates"] == ()
+
+
 def test_a_typo_in_a_queue_that_works_is_a_bad_configuration_and_in_a_new_one_is_not(root: Path) -> None:
     old = config(root)
     worse = config(root, "queues.a.workers=0")
