@@ -14,7 +14,7 @@ from tests.chaos.play import play, problems
 from tests.chaos.script import Trouble, Wishes, plan
 
 DRILLS = (
-    (Trouble.REFUSED, 12.0),
+    (Trouble.REFUSED, 75.0),
     (Trouble.QUEUE_KILLED, 8.0),
     (Trouble.QUEUE_HANGS, 20.0),
     (Trouble.PASSWORD, 12.0),

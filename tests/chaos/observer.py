@@ -18,6 +18,7 @@ from tests.chaos.service import Service, Unavailable
 EVERY_S: Final = 0.4
 THRESHOLDS: Final = Thresholds(unreachable_s=4.0, lost_s=30.0, backlog_s=600.0, stuck_s=900.0, dead_s=0.5)
 """A drill lasts seconds, not minutes. What lies in the dead letters was put there by the script."""
+USUAL: Final = Thresholds(dead_s=0.5)
 
 _COLUMNS: Final = (
     "id, student_key, submission_id, state, attempts + interruptions AS tries, pulled_at, graded_at,"
@@ -35,6 +36,7 @@ class Sample:
     running: bool  # every seat is RUNNING, and so is the service
     level: Level
     text: str
+    usual: Level  # with the thresholds that health has by itself
 
 
 class Observer:
@@ -89,10 +91,11 @@ def sample(service: Service) -> Sample:
     """Status and health now."""
     now = time.time()
     try:
-        health = judge(read(str(service.status_file)), now, THRESHOLDS)
-        level, text = health.level, health.text
+        view = read(str(service.status_file))
+        health = judge(view, now, THRESHOLDS)
+        level, text, usual = health.level, health.text, judge(view, now, USUAL).level
     except Unreadable as error:
-        level, text = Level.UNKNOWN, str(error)
+        level, text, usual = Level.UNKNOWN, str(error), Level.UNKNOWN
     status = service.status()
     queues = status.get("queues", {}).values()
     slots = [slot for queue in queues for slot in queue["slots"]]
@@ -100,7 +103,7 @@ def sample(service: Service) -> Sample:
     running = (
         status.get("state") == "RUNNING" and bool(slots) and all(slot["state"] == "RUNNING" for slot in slots)
     )
-    return Sample(now, status.get("written_at", 0.0), frozenset(causes), running, level, text)
+    return Sample(now, status.get("written_at", 0.0), frozenset(causes), running, level, text, usual)
 
 
 def worst(values: Sequence[float], share: float) -> float:

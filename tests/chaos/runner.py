@@ -37,6 +37,8 @@ WATCHDOG_S: Final = 6.0
 """A supervisor that is stopped for ever is killed after this, as by systemd's watchdog."""
 WELL_S: Final = 240.0
 """What is uncertain on the LMS's own server takes two minutes to be taken for settled."""
+MINUTE_S: Final = 66.0
+"""Within a minute, and what the status and the observer take to say so."""
 ORPHANS_S: Final = 1.5
 HANG_S: Final = 110.0
 """A stopped worker is found when its promise breaks: while grading that takes over a minute."""
@@ -56,14 +58,18 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Drilled:
-    """A drill as it went. Seconds from the break to its cause in the status and to a red health, from the
-    mending to green; `wrong` says what was not right.
+    """A drill as it went, `wrong` says what was not right.
+
+    Seconds from the break to its cause in the status, to a red health, and to one that is red by its usual
+    thresholds (NaN: not in the time); from the mending to green.
     """
 
     trouble: Trouble
+    hold_s: float
     cause: str
     named_s: float
     red_s: float
+    usual_s: float
     green_s: float
     wrong: tuple[str, ...] = ()
 
@@ -393,6 +399,9 @@ class Run:
         named = self._first(broke, drill.hold_s, lambda seen: cause in seen.causes)
         red = self._first(broke, drill.hold_s, lambda seen: _red(seen, cause))
         self._patiently(lambda: time.time() >= broke + drill.hold_s, drill.hold_s + 1)
+        usual = self._first(broke, 0.0, lambda seen: seen.usual is not Level.OK)
+        if drill.hold_s > MINUTE_S and (usual is None or usual.at > broke + MINUTE_S):
+            wrong.append(f"health was not red within a minute: {usual}")
         if named is None:
             wrong.append(f"the status never said {cause}")
         else:
@@ -414,9 +423,11 @@ class Run:
         self.story.drills.append(
             Drilled(
                 drill.trouble,
+                drill.hold_s,
                 cause,
                 named.at - broke if named else float("nan"),
                 red.at - broke if red else float("nan"),
+                usual.at - broke if usual else float("nan"),
                 green.at - mended if green else float("nan"),
                 tuple(wrong),
             )

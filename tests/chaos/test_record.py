@@ -22,7 +22,7 @@ def an_outcome() -> Outcome:
     story = Story(
         sent_at={"a": 100.0, "b": 100.0},
         blows=Counter({"kill worker": 3}),
-        drills=[Drilled(Trouble.REFUSED, "QUEUE_UNREACHABLE", 2.0, 4.0, 3.5)],
+        drills=[Drilled(Trouble.REFUSED, 3.0, "QUEUE_UNREACHABLE", 2.0, 4.0, float("nan"), 3.5)],
         seconds=61.0,
     )
     tally = Tally(Counter(get_submission=9), Counter({Fault.LOST: 2}))
@@ -37,7 +37,7 @@ def test_a_run_is_a_table() -> None:
         "| time | 61 s |",
         "| results at the LMS | 2, and 1 repeated word by word |",
         "worst 5.0 s",
-        "| refused | QUEUE_UNREACHABLE | 2.0 | 4.0 | 3.5 |",
+        "| refused | 3 s | QUEUE_UNREACHABLE | 2.0 | 4.0 | - | 3.5 |",
         "2 answer lost",
         "3 kill worker",
     ):
