@@ -6,12 +6,14 @@ Runs in: tools. See docs/reliability.md.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 
 from tests.chaos import record
 from tests.chaos.play import play, problems
 from tests.chaos.script import Trouble, Wishes, plan
+from tests.chaos.service import leave_mounts_alone
 
 DRILLS = (
     (Trouble.REFUSED, 75.0),
@@ -48,8 +50,14 @@ def main() -> int:
         with problems() as (_, found):
             print("\n".join(plan(wanted.seed, found, wishes).lines()))
         return 0
+    if os.geteuid() == 0:
+        leave_mounts_alone()
     done = play(
-        wanted.seed, wishes, wanted.duration_limit, lambda text: print(text, file=sys.stderr, flush=True)
+        wanted.seed,
+        wishes,
+        wanted.duration_limit,
+        lambda text: print(text, file=sys.stderr, flush=True),
+        small_disk=True,
     )
     text = record.render(done, wishes, record.today(), record.machine())
     print(text)

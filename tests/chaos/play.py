@@ -52,12 +52,18 @@ def problems(data: Path | None = DATA) -> Iterator[tuple[Path, Sequence[manifest
 
 
 def play(
-    seed: int, wishes: Wishes, limit_s: float, tell: Callable[[str], None], data: Path | None = DATA
+    seed: int,
+    wishes: Wishes,
+    limit_s: float,
+    tell: Callable[[str], None],
+    *,
+    data: Path | None = DATA,
+    small_disk: bool = False,
 ) -> Outcome:
     """One run, from nothing to the verdict. What was found wrong is in the outcome."""
     with problems(data) as (root, found):
         planned = plan(seed, found, wishes)
-        with Service(root) as service:
+        with Service(root, small_disk) as service:
             tell(f"seed {seed}, {len(planned.items)} submissions, in {service.folder}")
             with contextlib.ExitStack() as stack:
                 server = stack.enter_context(

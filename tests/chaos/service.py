@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from sandbox import kernel
 from supervisor.journal import FILE_NAME as JOURNAL
 
 START_S: Final = 60.0
@@ -73,6 +74,12 @@ sandbox = "python"
 """
 
 
+def leave_mounts_alone() -> None:
+    """From here on mounts of this process and its children are seen by nobody else. Only for root."""
+    kernel.unshare(kernel.CLONE_NEWNS)
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
 class Broken(Exception):
     """A part did not come up. The message holds the end of its log."""
 
@@ -92,10 +99,16 @@ def until(condition: Callable[[], object], timeout_s: float, every_s: float = 0.
 
 
 class Service:
-    """The folder of a run and the supervisor in it. A context manager; `keep()` leaves the folder behind."""
+    """The folder of a run and the supervisor in it. A context manager; `keep()` leaves the folder behind.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the graders.
+        small_disk: the state folder shall be a small file system of its own; only root can have that.
+    """
+
+    def __init__(self, root: Path, small_disk: bool) -> None:
         self.grader_root = root
+        self._small = small_disk and os.geteuid() == 0
         self._kept = False
         self._mounted = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,7 +122,7 @@ class Service:
         self.tmp.mkdir(mode=0o1777)
         self.status_file = self.folder / "status.json"
         self.config = self.folder / "config.toml"
-        if os.geteuid() == 0:
+        if self._small:
             options = f"size={STATE_MIB}m,mode=0700"
             self._mounted = not subprocess.run(
                 ["mount", "-t", "tmpfs", "-o", options, "warden-chaos", str(self.state_dir)]
