@@ -263,7 +263,10 @@ def next_word(sock: socket.socket) -> Word | None:
         msgspec.DecodeError: the worker talks nonsense.
     """
     packet = _packet(sock, socket.MSG_DONTWAIT)
-    return None if packet is None else _WORDS.decode(packet)
+    try:
+        return None if packet is None else _WORDS.decode(packet)
+    except UnicodeDecodeError as error:  # msgspec's own word for some of what is no UTF-8
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def next_order(sock: socket.socket) -> Order | None:

@@ -165,7 +165,9 @@ class Sender:
             return
         *lines, self._buffer = (self._buffer + raw).split(b"\n")
         for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):  # the first half went to a predecessor
+            with contextlib.suppress(
+                msgspec.DecodeError, UnicodeDecodeError
+            ):  # the first half went to a predecessor
                 self._obey(line)
 
     def _obey(self, raw: bytes) -> None:

@@ -159,6 +159,7 @@ WORD = json.dumps(
 @settings(max_examples=150)
 @given(mutated(WORD).filter(bool))
 @example(WORD)
+@example(WORD.replace(b"phase", b"ph\xffse"))
 @example(b"[" * 60_000)
 def test_what_a_worker_says(raw: bytes) -> None:
     ours, theirs = pair()
