@@ -17,11 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def leaving(places: Iterable[Place], bounds: Bounds, now: float) -> Iterator[tuple[Place, str]]:
-    """Workers to be replaced, each with the reason.
+    """Workers to be replaced, each with the reason; the oldest first, or one seat of a queue whose workers
+    are always due would keep its neighbours from their turn.
 
     Renew each before the next one is asked for: while one of a queue is on its way the others stay.
     """
-    for place in places:
+    places = list(places)
+    for place in sorted(places, key=lambda place: place.life.born_at if place.life else float("inf")):
         life, child = place.life, place.child
         if life is None or child is None or place.machine.state is not SlotState.RUNNING:
             continue

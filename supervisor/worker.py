@@ -31,7 +31,7 @@ from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.backoff import Backoff
 from supervisor.deadline import LMS_DELAY_S, budget_of
 from supervisor.delivery import Outbox
-from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, Trouble, brief, short
+from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, Trouble, short
 from supervisor.grading import Grading
 from supervisor.heartbeat import IDLE_S, Voice
 from supervisor.journal import (
@@ -111,11 +111,17 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
     except SandboxUnavailable as error:
         return _useless(voice, Cause.SANDBOX_UNAVAILABLE, str(error), EXIT_UNAVAILABLE)
     except SandboxError as error:  # a module to preload that is not there, for example
-        return _useless(voice, Cause.HOST, f"a sandbox does not open: {brief(str(error))}", EXIT_CRASH)
+        return _useless(voice, Cause.HOST, f"a sandbox does not open: {_ends(str(error))}", EXIT_CRASH)
     finally:
         bench.close()
         client.close()
     return EXIT_ORDERLY
+
+
+def _ends(detail: str) -> str:
+    """The first and the last line: of a traceback the last says what is wrong. No learner's text is near."""
+    lines = [line.strip() for line in detail.splitlines() if line.strip()]
+    return short(" … ".join(lines[:1] + lines[1:][-1:]))
 
 
 def _open_journal(

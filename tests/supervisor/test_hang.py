@@ -35,18 +35,21 @@ def slots(lab: Scene) -> list[dict[str, Any]]:
     return found
 
 
-def owner_of(lab: Scene, port: int) -> psutil.Process:
-    """The worker that talks from this port."""
-    return next(
-        worker
-        for worker in lab.supervisor().children()
-        if any(one.laddr and one.laddr.port == port for one in worker.net_connections("tcp4"))
-    )
+PHASES = {"get_submission": "poll", "put_result": "deliver"}
 
 
 def held_by(lab: Scene, held: Gate, verb: str) -> psutil.Process:
-    """The worker whose answer to this verb is held."""
-    return owner_of(lab, until(lambda: held.held.get(verb), f"a {verb} to be held"))
+    """The worker whose answer to this verb is held: the only one in its phase.
+
+    (Whose socket it is, /proc tells root alone.)
+    """
+    until(lambda: held.held.get(verb), f"a {verb} to be held")
+
+    def found() -> list[psutil.Process]:
+        return [psutil.Process(slot["pid"]) for slot in slots(lab) if slot["phase"] == PHASES[verb]]
+
+    (worker,) = until(lambda: len(them := found()) == 1 and them, f"the worker of the {verb}")
+    return worker
 
 
 def at_work(lab: Scene) -> psutil.Process:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor import recycling
-from supervisor.place import memory_bytes
+from supervisor.place import Place, memory_bytes
+from supervisor.recycler import leaving
 from supervisor.recycling import Bounds, Life
+from supervisor.spawn import Child
 from supervisor.status import SlotState
 from tests.supervisor.stage import stage, until
 
@@ -95,3 +99,19 @@ def test_the_only_worker_of_a_queue_is_replaced_too(tmp_path: Path) -> None:
         pid = running.slot("hit.0").pid
         until(lambda: (s := running.slot("hit.0")).state is SlotState.RUNNING and s.pid != pid, "a successor")
         assert "worker recycled" in running.err()
+
+
+def test_of_workers_that_are_all_due_the_oldest_leaves() -> None:
+    """Else the first seat, due again whenever somebody looks, keeps the second from its turn for ever."""
+
+    def place(index: int, born_at: float) -> Place:
+        life = Life(born_at, 0.0, graded=100)
+        child = Child(os.getpid(), -1, socket.socket())
+        child.channel.close()
+        found = Place(f"q.{index}", index, "q", None, child=child, life=life)
+        found.machine = replace(found.machine, state=SlotState.RUNNING)
+        return found
+
+    young, old = place(0, 50.0), place(1, 10.0)
+    first = next(leaving([young, old], ALL, 60.0))
+    assert first == (old, "100 submissions")

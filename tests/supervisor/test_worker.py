@@ -43,8 +43,13 @@ def test_a_trouble_is_over_when_another_worker_has_delivered_what_this_one_could
     with Server(legacy(lambda seen: no("Server Error", 500))) as server:
         client = XQueueClient(ServerAccess(server.url, "grader", "grader-password"))
         bench = Bench(config, config.queues[SEAT.queue], 0, voice, Feedback())
-        # A connection to the journal belongs to the thread that made it.
-        thread = threading.Thread(target=lambda: Worker(config, SEAT, voice, client, bench).run())
+
+        def work() -> None:
+            # A connection to the journal belongs to the thread that made it.
+            book = Journal(tmp_path / FILE_NAME, "demo", SEAT.queue, SEAT.owner)
+            Worker(config, SEAT, voice, client, bench, book).run()
+
+        thread = threading.Thread(target=work)
         thread.start()
         try:
             until(lambda: hears(Trouble), "it to say that the reply cannot be delivered")
