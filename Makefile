@@ -5,7 +5,7 @@ V := .venv/bin
 help:
 	@echo "make demo    set up, then grade the sample course end to end (ARGS=... is passed on)"
 	@echo "make test    set up, then ruff, mypy, import-linter and all tests"
-	@echo "make test-vm the sandbox in a virtual machine: unified cgroups, no user namespaces (as root)"
+	@echo "make test-vm sandbox and systemd unit in a virtual machine: unified cgroups, no user namespaces (as root)"
 	@echo "make chaos   thousands of submissions while everything is killed and every answer may be spoilt"
 	@echo "make fuzz    the codec under a coverage-guided fuzzer, ten minutes (ARGS=60: a minute)"
 	@echo "make check   the quick part of it: linters and the fast tests"

@@ -238,7 +238,11 @@ def _write(file: File, act: _Actor) -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # Debian's plain `su` leaves root the path of whoever called it, which has no useradd.
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "PATH": path}
+    )
     if done.returncode:
         why = done.stderr.strip() or f"exit status {done.returncode}"
         raise click.ClickException(f"{' '.join(command)}: {why}")

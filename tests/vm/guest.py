@@ -82,6 +82,7 @@ def parts() -> list[Part]:
         Part("delegated", ("tests/vm/delegated.py",)),
         Part("delegated-root", ("tests/vm/delegated.py",), "not course", user="root"),
         Part("unit", ("tests/vm/unit.py",), user="root"),
+        Part("installed", ("tests/vm/installed.py",), user="root"),
         Part("slice", ("tests/vm/crowded.py",), properties=("MemoryMax=400M",)),
         Part("not-delegated", ("tests/vm/undelegated.py",), delegated=False),
         Part("refused", ("tests/vm/refused.py",), sysctls=refusing),
