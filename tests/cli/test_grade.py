@@ -282,7 +282,7 @@ def test_a_file_name_that_is_not_utf8_is_shown(course: Path) -> None:
     [
         (["nowhere/grader.py", "work"], "nowhere/grader.py"),
         (["week1", "work"], "no grader there: week1/grader.py"),
-        (["week1/double"], "Missing argument"),
+        (["week1/double"], "name a GRADER and at least one SUBMISSION"),
         (["week1/double", "nowhere.py", "gone"], "nowhere.py: no such file"),
         (["week1/double", "empty"], "empty: no .py file"),
         (["week1/double", "-", "-"], "only once"),
