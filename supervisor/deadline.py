@@ -30,6 +30,13 @@ def budget_of(delay_s: float, margin_s: float) -> float:
     return max(delay_s - margin_s, delay_s / 2)
 
 
+def patience_of(delay_s: float, margin_s: float) -> float:
+    """How long a reply waits for that of an earlier attempt of its learner, from the pull of that one: longer
+    than its grading may take, so that its answer, late as it is, goes first; not as long as the delay.
+    """
+    return (budget_of(delay_s, margin_s) + delay_s) / 2
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """Times in unix seconds. `answer_by` is the last moment to answer without holding up others."""

@@ -29,7 +29,7 @@ from graders.model import Cause
 from sandbox import jail, seccomp
 from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.backoff import Backoff
-from supervisor.deadline import LMS_DELAY_S, budget_of
+from supervisor.deadline import LMS_DELAY_S, budget_of, patience_of
 from supervisor.delivery import Outbox
 from supervisor.events import Backlog, ChannelClosed, Phase, Polled, Received, Trouble, short
 from supervisor.grading import Grading
@@ -140,7 +140,7 @@ def _open_journal(
 
 
 def _patience_s(queue: Queue) -> float:
-    return budget_of(queue.processing_delay_s or LMS_DELAY_S, queue.deadline_margin_s)
+    return patience_of(queue.processing_delay_s or LMS_DELAY_S, queue.deadline_margin_s)
 
 
 def _wait_for_the_disk(voice: Voice, error: JournalError, wait_s: float) -> None:
@@ -218,7 +218,8 @@ class Worker:
         self._grading = Grading(
             self._queue, self._journal, client, bench, voice, self._poll_s, clock, wall, dice
         )
-        self._patience_s = _patience_s(self._queue)
+        delay_s = self._queue.processing_delay_s or LMS_DELAY_S
+        self._budget_s = budget_of(delay_s, self._queue.deadline_margin_s)
         self._told = Backlog(0, None)
         self._due_at: float | None = None  # the next row that this worker may take
         self._stirred = True  # rows have changed since the backlog was told
@@ -379,7 +380,7 @@ class Worker:
             return NOTHING_HELD
         for_s = HELD_S
         if self._client.dialect is not Dialect.LEGACY:
-            for_s = min(for_s, self._patience_s)
+            for_s = min(for_s, self._budget_s)
         return Held(holds.graders, holds.everything, for_s)
 
     # -- 4. waiting --------------------------------------------------------------------------------------
