@@ -35,7 +35,8 @@ def machine() -> str:
     """What it ran on, without a name."""
     cores = len(os.sched_getaffinity(0))
     who = "root" if os.geteuid() == 0 else "an ordinary user"
-    return f"Linux {platform.release()}, Python {platform.python_version()}, {cores} cores, as {who}"
+    kernel = ".".join(platform.release().split(".")[:2])  # the rest names whose build it is
+    return f"Linux {kernel}, Python {platform.python_version()}, {cores} cores, as {who}"
 
 
 def render(done: Outcome, wishes: Wishes, today: str, where: str) -> str:
