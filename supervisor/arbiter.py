@@ -83,6 +83,8 @@ log = logging.getLogger(__name__)
 
 RECYCLE_S: Final = 2.0
 """So often it is looked whether a worker should be replaced for its age."""
+START_S: Final = 60.0
+"""So much longer systemd is asked to wait for a start, each time that the watchdog is fed in it."""
 STALL_S: Final = 0.5
 """The loop woke so much later than it meant to: the machine slept, or this process was stopped."""
 
@@ -165,6 +167,7 @@ class Arbiter:
             self._publish(self._clock(), must=True)  # and see that it can be written, before anybody is born
             try:
                 self._reconcile(self._clock())
+                self._tell_systemd(self._clock())
                 while not self._finished():
                     self._turn()
             finally:
@@ -535,7 +538,10 @@ class Arbiter:
         every = self._notifier.watchdog_s
         if every is not None and now - self._told_systemd >= every:
             self._told_systemd = now
-            self._notifier.tell(WATCHDOG="1")
+            # A slow start is no failed one: each worker's is bounded by its slot. The loop turns, so wait.
+            starting = self._state is ServiceState.STARTING
+            more = {"EXTEND_TIMEOUT_USEC": str(int(START_S * 1e6))} if starting else {}
+            self._notifier.tell(WATCHDOG="1", **more)
 
     def _bury(self) -> None:
         """Whatever ended the loop: no worker outlives it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -364,8 +365,9 @@ def jails_of(process: subprocess.Popen[str], count: int) -> list[psutil.Process]
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         children = psutil.Process(process.pid).children(recursive=True)
-        if sum(child.cpu_times().user > 0.2 for child in children if child.is_running()) >= count:
-            return children
+        with contextlib.suppress(psutil.NoSuchProcess):  # one has just ended
+            if sum(child.cpu_times().user > 0.2 for child in children) >= count:
+                return children
         select.select([], [], [], 0.02)
     raise AssertionError(f"no {count} jails at work")
 
