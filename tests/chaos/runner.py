@@ -121,6 +121,8 @@ class Run:
         self._poisoned: dict[int, int] = {}  # row -> which try was killed last
         self._poison_left = any(item.kind is Kind.POISON for item in plan.items)
         self.workers_seen: set[int] = set()
+        # Of other tests of this session, whose jails may be open.
+        self._others = {process.pid for process in psutil.Process().children(recursive=True)}
 
     # -- the whole -------------------------------------------------------------------------------------------
 
@@ -496,7 +498,7 @@ class Run:
         others = [
             str(process)
             for process in psutil.Process().children(recursive=True)
-            if not gone(process) and process.pid not in servers and _is_ours(process)
+            if not gone(process) and process.pid not in servers | self._others and _is_ours(process)
         ]
         if others:
             left.append(f"orphans left: {others}")
