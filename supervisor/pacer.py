@@ -18,6 +18,8 @@ from supervisor.backoff import Backoff
 SLOWLY: Final = Backoff(first_s=1.0, ceiling_s=60.0)
 LENGTH: Final = Backoff(first_s=3.0, ceiling_s=3.0)
 """How long between two questions for the length of a queue."""
+LENGTH_OF_NONE: Final = Backoff(first_s=0.5, ceiling_s=0.5)
+"""The same where none waited: a burst begins that way, and what was told before it holds for no longer."""
 
 
 class Poll(StrEnum):
@@ -73,9 +75,10 @@ def ended(pacer: Pacer, how: Poll, pace: Pace, now: float, draw: float, length: 
     """
     match how:
         case Poll.HIT:
-            ask_at = now + LENGTH.delay(1, draw) if pacer.asks else pacer.ask_at
-            if length is None and pacer.length is not None:
-                length = max(0, pacer.length - 1)
+            told = LENGTH_OF_NONE if length == 0 else LENGTH
+            ask_at = now + told.delay(1, draw) if pacer.asks else pacer.ask_at
+            if length is None and pacer.length:
+                length = pacer.length - 1  # from 0 to None: more have come than it told
             return Pacer(next_at=now, hits=pacer.hits + 1, length=length, ask_at=ask_at)
         case Poll.EMPTY:
             empties = pacer.empties + 1
