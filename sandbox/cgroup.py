@@ -39,6 +39,7 @@ MOUNT = Path("/sys/fs/cgroup")
 PREFIX = "warden-"
 LEAF = "main"
 WANTED = ("memory", "pids")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 EMPTY_S = 2.0
 """How long those who are killed may take to be gone."""
 
@@ -47,6 +48,15 @@ EMPTY_S = 2.0
 class Counters:
     oom_kills: int = 0  # because this group was at its limit; not when the host or a slice was
     fork_failures: int = 0
+    refaulted_bytes: int = 0  # of files, read again because there was no memory to keep them
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        """What was counted since."""
+        return Counters(
+            self.oom_kills - earlier.oom_kills,
+            self.fork_failures - earlier.fork_failures,
+            self.refaulted_bytes - earlier.refaulted_bytes,
+        )
 
 
 @dataclass(slots=True)
@@ -129,9 +139,12 @@ class Group:
             self._killed, self._pressed = kills, pressed
         elif self.memory:
             (self._own_kills,) = self._fields(self.memory / "memory.oom_control", b"oom_kill")
+        refaults = 0
+        if self.memory:
+            (refaults,) = self._fields(self.memory / "memory.stat", b"workingset_refault_file")
         if self.pids:
             (failures,) = self._fields(self.pids / "pids.events", b"max")
-        return Counters(self._own_kills, failures)
+        return Counters(self._own_kills, failures, refaults * PAGE)
 
     def _fields(self, file: Path, *names: bytes) -> list[int]:
         """Numbers of the lines so named. The file stays open: it is read after every task."""
@@ -139,7 +152,7 @@ class Group:
         if fd is None:
             fd = self._watched[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         found = dict.fromkeys(names, 0)
-        for line in os.pread(fd, 4096, 0).splitlines():
+        for line in os.pread(fd, 16384, 0).splitlines():
             key, _, value = line.partition(b" ")
             if key in found:
                 found[key] = int(value)

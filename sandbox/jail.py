@@ -383,6 +383,7 @@ class Jail:
             scratch_full=seen.scratch_full,
             oom_kills=counters.oom_kills,
             fork_failures=counters.fork_failures,
+            refaulted_bytes=counters.refaulted_bytes,
         )
         peak = seen.peak_bytes
         if task.command:
@@ -411,9 +412,7 @@ class Jail:
         if self._group is None:
             return cgroup.Counters()
         last, self._counted = self._counted, self._group.counters()
-        return cgroup.Counters(
-            self._counted.oom_kills - last.oom_kills, self._counted.fork_failures - last.fork_failures
-        )
+        return self._counted - last
 
     def _lost(self, limits: Limits, reason: str) -> Outcome:
         """The zygote did not answer. If the kernel killed it for the jail's memory, the task was too big."""

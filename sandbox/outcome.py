@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from sandbox.child import EXIT_MEMORY, EXIT_PROCESSES
 from sandbox.model import Limits, OutcomeKind
 
+THRASHING = 0.5
+"""A program that has read again so much of its limit had no memory left for its own code: before the kernel
+kills it for that, a large runtime can spend many seconds so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -27,6 +31,7 @@ class Facts:
     scratch_full: bool = False
     oom_kills: int = 0  # by the cgroup, during this task
     fork_failures: int = 0  # by the pids cgroup, during this task
+    refaulted_bytes: int = 0  # of files, read again for want of memory in the cgroup, during this task
 
 
 def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
@@ -44,6 +49,12 @@ def classify(facts: Facts, limits: Limits) -> tuple[OutcomeKind, str]:
         "processes": (OutcomeKind.PROCESSES, f"killed: more than {limits.processes} processes or threads"),
         "frame": (OutcomeKind.EXIT, "killed: what it reported is no frame"),
     }
+    too_slow = facts.killed in ("wall", "cpu") or (not facts.killed and facts.cpu_s > limits.cpu_s)
+    if too_slow and facts.refaulted_bytes > limits.memory_mib * (1 << 20) * THRASHING:
+        return (
+            OutcomeKind.MEMORY,
+            f"it used up its time reading its own files again: its memory was full ({limits.memory_mib} MiB)",
+        )
     if facts.killed in killed:
         return killed[facts.killed]
     if facts.oom_kills:

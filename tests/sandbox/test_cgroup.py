@@ -73,6 +73,30 @@ def test_memory_beyond_the_limit_kills_and_is_counted(group: cgroup.Group) -> No
     assert group.counters().oom_kills == 1
 
 
+def test_files_read_again_for_want_of_memory_are_counted(group: cgroup.Group, tmp_path: Path) -> None:
+    if group.memory is None:
+        pytest.skip("no memory controller")
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        for _ in range(64):
+            file.write(os.urandom(MIB))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if os.statvfs(large).f_files == 0 or large.parent.stat().st_dev == Path("/dev/shm").stat().st_dev:
+        pytest.skip("its files have no pages that the kernel could take away")
+    group.limit(32 * MIB, 10)
+    source = (
+        f"for _ in range({{}}):\n    with open({str(large)!r}, 'rb') as file:\n"
+        "        while file.read(1 << 20): pass"
+    )
+    assert ended(started(group, source.format(1))) == 0
+    once = group.counters()
+    assert ended(started(group, source.format(3))) == 0
+    assert (group.counters() - once).refaulted_bytes > 32 * MIB
+    assert group.counters().oom_kills == 0
+
+
 def test_fork_beyond_the_limit_fails_and_is_counted(group: cgroup.Group) -> None:
     if group.pids is None:
         pytest.skip("no pids controller")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +60,13 @@ def test_each_kind_has_its_own_fact() -> None:
     }
     for kind, row in rows.items():
         assert classify(row, limits)[0] is kind
+
+
+def test_time_spent_on_reading_its_own_files_again_was_a_want_of_memory() -> None:
+    limits = Limits(cpu_s=1, memory_mib=100)
+    full = 60 << 20
+    for facts in (Facts(killed="cpu"), Facts(killed="wall"), Facts(cpu_s=1.1, signal=signal.SIGKILL)):
+        assert classify(replace(facts, refaulted_bytes=full), limits)[0] is OutcomeKind.MEMORY
+        assert classify(replace(facts, refaulted_bytes=full // 2), limits)[0] is not OutcomeKind.MEMORY
+    for facts in (Facts(complete=True, exit_code=0, cpu_s=0.9), Facts(killed="output", cpu_s=1.1)):
+        assert classify(replace(facts, refaulted_bytes=full), limits) == classify(facts, limits)
