@@ -45,4 +45,4 @@ fuzz:
 	@sh tests/fuzz/run.sh $(ARGS)
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .promtool var

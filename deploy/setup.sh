@@ -36,6 +36,8 @@ if [ "$what" = test ]; then
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
     command -v setpriv >/dev/null || need+=(util-linux)
     command -v systemd-analyze >/dev/null || need+=(systemd)
+    command -v strace >/dev/null || need+=(strace)
+    [ -x /usr/sbin/logrotate ] || need+=(logrotate)
     # The languages that the tests compile and run. (A rustc in somebody's home folder is not everybody's.)
     [ -x /usr/bin/g++ ] || need+=(g++)
     [ -x /usr/bin/javac ] || need+=(default-jdk-headless)
@@ -77,6 +79,6 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ]; then
 fi
 export PYTHON
 if [ "$what" = test ]; then
-    for script in tests/xqueue/real/setup.sh tests/lms/setup.sh; do sh "$script"; done
+    for script in tests/xqueue/real/setup.sh tests/lms/setup.sh tests/supervisor/promtool.sh; do sh "$script"; done
 fi
 [ "$what" = demo ] || sh tests/sandbox/course_env/setup.sh

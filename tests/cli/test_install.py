@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -136,7 +138,7 @@ def test_uninstall_keeps_settings_secrets_and_data(tmp_path: Path) -> None:
     assert "nothing to remove" in run(tmp_path, "--uninstall").output
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may: the unprivileged run has this one")
 def test_who_is_not_root_is_told_what_to_do() -> None:
     ran = CliRunner().invoke(warden, ["install"])
     assert ran.exit_code == 1
@@ -233,15 +235,31 @@ def test_systemd_finds_little_that_is_exposed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-300:] + done.stderr
 
 
-@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed")
-def test_logrotate_reads_its_file(tmp_path: Path) -> None:
+LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+@pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed")
+def test_logrotate_turns_the_logs_over(tmp_path: Path) -> None:
+    """With the real file; only whose logs they are, and where, is this test's."""
     run(tmp_path)
+    owner, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    logs = tmp_path / "log"
+    logs.mkdir(mode=0o700)
+    (logs / "warden.log").write_text("a line\n")
+    rules = (tmp_path / "etc/logrotate.d/xqueue-warden").read_text()
+    for given, here in (("su warden warden", f"su {owner} {group}"), ("/var/log/warden", str(logs))):
+        assert rules.count(given) == 1
+        rules = rules.replace(given, here)
+    (tmp_path / "rules").write_text(rules)
+    (tmp_path / "rules").chmod(0o644)
     done = subprocess.run(
-        ["logrotate", "--debug", str(tmp_path / "etc/logrotate.d/xqueue-warden")],
+        [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(tmp_path / "rules")],
         capture_output=True,
+        text=True,
         timeout=60,
     )
-    assert done.returncode == 0
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (logs / "warden.log.1").read_text() == "a line\n"
 
 
 def test_every_file_but_the_configuration_says_who_wrote_it() -> None:

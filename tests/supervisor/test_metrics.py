@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -257,10 +256,9 @@ def test_a_real_supervisor_writes_the_file_for_everybody_beside_its_status(tmp_p
         assert all(one.value > 1e6 for one in families["warden_worker_memory_bytes"].samples)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (package prometheus) is not installed")
-def test_promtool_has_nothing_to_say() -> None:
+def test_promtool_has_nothing_to_say(promtool: str) -> None:
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=metrics.encode(a_status()), capture_output=True, timeout=30
+        [promtool, "check", "metrics"], input=metrics.encode(a_status()), capture_output=True, timeout=30
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,15 +128,9 @@ def test_panels_do_not_lie_on_one_another() -> None:
         taken |= cells
 
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool (package prometheus) is not installed"
-)
-
-
-@needs_promtool
-def test_promtool_takes_the_rules() -> None:
+def test_promtool_takes_the_rules(promtool: str) -> None:
     done = subprocess.run(
-        ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=60
+        [promtool, "check", "rules", str(RULES)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -193,8 +186,7 @@ QUIET = {
 }
 
 
-@needs_promtool
-def test_rules_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
+def test_rules_fire_when_they_should_and_only_then(promtool: str, tmp_path: Path) -> None:
     """Each after fifteen minutes, with a sample a minute."""
     tests = []
     for alert, (series, labels) in FIRES.items():
@@ -206,7 +198,7 @@ def test_rules_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
         yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests})
     )
     done = subprocess.run(
-        ["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [promtool, "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

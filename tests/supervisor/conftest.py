@@ -1,0 +1,19 @@
+"""The programs of others that the tests of this folder use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from tests.supervisor.stage import ROOT
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Its path: promtool.sh's, or the machine's own."""
+    found = shutil.which("promtool", path=f"{ROOT / '.promtool'}:{os.environ['PATH']}")
+    if found is None:
+        pytest.skip("no promtool: tests/supervisor/promtool.sh could not fetch it, and none is installed")
+    return found
