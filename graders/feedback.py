@@ -30,6 +30,7 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from graders.comparison import first_difference
 from graders.message import (
     LIMIT_BYTES_MAX,
     LIMIT_BYTES_MIN,
@@ -37,7 +38,6 @@ from graders.message import (
     clean,
     cost,
     finish,
-    first_difference,
     fit,
     lint,
     shares,

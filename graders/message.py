@@ -108,18 +108,6 @@ def fit(text: str, room: int, mark: str, focus: int = 0) -> str:
     return "…" if room >= 3 else ""
 
 
-def first_difference(one: str, other: str) -> int:
-    """Length of the common beginning. Bisection, because texts may have a million characters."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
 # --------------------------------------------------------------------------------------------------- finish
 
 # Elements that HTML reads as closed although they are written <br/>.

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,6 +23,7 @@ from sandbox import cgroup
 from sandbox.model import SandboxError
 from supervisor.alerts.lanes import lanes_of
 from supervisor.alerts.post import MISSING, known
+from supervisor.cli import progress
 from supervisor.cli.options import config_options
 from supervisor.config import (
     ClassSettings,
@@ -280,7 +280,7 @@ def _check_graders(config: Config, report: Report) -> None:
         )
     programs = _program_jobs(config, report)
     used = {name for queue in config.queues.values() for name in config.sandboxes_of(queue)}
-    with _progress(len(jobs) + len(programs)) as advance:
+    with progress.bar("checking graders", len(jobs) + len(programs)) as advance:
         for name, sandbox in config.sandboxes.items():
             mine = [job for job in jobs if job.handler.sandbox == name]
             if name not in used:
@@ -510,21 +510,6 @@ def _without_answer(config: Config) -> dict[Path, list[str]]:
         if orphans:
             found[root] = orphans
     return found
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """A progress bar on stderr, if that is a terminal and there is something to wait for."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("checking graders"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
 
 
 # --- showing -----------------------------------------------------------------------------------------

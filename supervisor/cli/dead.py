@@ -6,13 +6,14 @@ Runs in: tools. Works on the journal file, whether or not the service runs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ from supervisor.health import span
 from supervisor.journal import FILE_NAME
 from supervisor.log import plain
 
-F = TypeVar("F", bound=Callable[..., Any])
+ANY = Wanted(dead=True)
 
 _TIMES = ("submitted", "pulled", "handed", "started", "graded", "delivered", "confirmed", "closed", "dead")
 _MOST_LINES = 200
@@ -46,15 +47,25 @@ def dead() -> None:
     """
 
 
-def _filters(function: F) -> F:
+def _filters(function: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which letters; the command gets them as `filters`, one Wanted."""
+
+    @functools.wraps(function)
+    def wanting(
+        *, queue: str | None, cause: str | None, grader: str | None, since: float | None, **others: Any
+    ) -> None:
+        filters = Wanted(queue=queue, cause=cause, grader=grader, since=since, dead=True)
+        function(filters=filters, **others)
+
+    command: Callable[..., None] = wanting
     for option in (
         click.option("--since", type=Since(), metavar="TIME", help="Dead since then: 2h, 9:30, 2026-03-31."),
         click.option("--grader", metavar="PATTERN", help="A shell-style pattern on the grader's path."),
         click.option("--cause", type=click.Choice([cause.value for cause in Cause], case_sensitive=False)),
         click.option("--queue", metavar="NAME"),
     ):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
 @dead.command("list")
@@ -64,21 +75,17 @@ def _filters(function: F) -> F:
 def list_(
     config: Path,
     overrides: tuple[str, ...],
-    queue: str | None,
-    cause: str | None,
-    grader: str | None,
-    since: float | None,
+    filters: Wanted,
     as_json: bool,
 ) -> None:
     """What is in the box, the latest first."""
-    wanted = Wanted(queue=queue, cause=cause, grader=grader, since=since, dead=True)
-    entries = _entries(_journal(_loaded(config, overrides)), wanted)
+    entries = _entries(_journal(_loaded(config, overrides)), filters)
     if as_json:
         for entry in entries:
             click.echo(json.dumps(record(entry)))
         return
     if not entries:
-        click.echo("the dead-letter box is empty" if wanted == Wanted(dead=True) else "none fits", err=True)
+        click.echo("the dead-letter box is empty" if filters == ANY else "none fits", err=True)
         return
     from rich.console import Console
 
@@ -142,10 +149,7 @@ def retry(
     config: Path,
     overrides: tuple[str, ...],
     ids: tuple[int, ...],
-    queue: str | None,
-    cause: str | None,
-    grader: str | None,
-    since: float | None,
+    filters: Wanted,
     every: bool,
     as_json: bool,
 ) -> None:
@@ -155,8 +159,7 @@ def retry(
     is said for each. Exit code 1 if a letter named by its ID was not there or cannot be retried.
     """
     settings = _loaded(config, overrides)
-    wanted = Wanted(ids, queue, cause, grader, since=since, dead=True)
-    entries = _chosen(_journal(settings), wanted, ids, every)
+    entries = _chosen(_journal(settings), filters, ids, every)
     lost = 0
     put = 0
     with _writing(_journal(settings)) as db:
@@ -187,10 +190,7 @@ def drop(
     config: Path,
     overrides: tuple[str, ...],
     ids: tuple[int, ...],
-    queue: str | None,
-    cause: str | None,
-    grader: str | None,
-    since: float | None,
+    filters: Wanted,
     every: bool,
     yes: bool,
 ) -> None:
@@ -199,8 +199,7 @@ def drop(
     The journal itself keeps them as long as all others.
     """
     settings = _loaded(config, overrides)
-    wanted = Wanted(ids, queue, cause, grader, since=since, dead=True)
-    entries = _chosen(_journal(settings), wanted, ids, every)
+    entries = _chosen(_journal(settings), filters, ids, every)
     if not entries:
         return
     if not yes:
@@ -248,14 +247,14 @@ def _named(journal: Path, ids: Sequence[int]) -> list[Entry]:
     return entries
 
 
-def _chosen(journal: Path, wanted: Wanted, ids: Sequence[int], every: bool) -> list[Entry]:
+def _chosen(journal: Path, filters: Wanted, ids: Sequence[int], every: bool) -> list[Entry]:
     """The letters that an order is about: some must be named, in one way."""
-    filtered = dataclasses.replace(wanted, ids=()) != Wanted(dead=True)
+    filtered = filters != ANY
     if bool(ids) + filtered + every != 1:
         raise click.UsageError(
             "name letters by ID, or by --queue, --cause, --grader, --since, or all by --all"
         )
-    entries = _entries(journal, wanted)
+    entries = _entries(journal, dataclasses.replace(filters, ids=tuple(ids)))
     if ids:
         known = {entry.id for entry in entries}
         for missing in [number for number in ids if number not in known]:

@@ -22,6 +22,7 @@ import click
 
 from graders import manifest
 from graders.model import Verdict
+from supervisor.cli import progress
 
 if TYPE_CHECKING:
     from supervisor.lab import Delivered, Graded, Lab
@@ -160,24 +161,14 @@ def _watch(wait: Callable[[int, float], int], total: int, failures: Sequence[Bas
     Raises:
         BaseException: the first of `failures`.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("grading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("grading", total=total)
+    with progress.bar("grading", total) as advance:
         arrived, moved = 0, time.monotonic()
         while arrived < total and time.monotonic() - moved < STALLED_S and not failures:
             now = wait(min(total, arrived + 1), 0.5)
+            for _ in range(arrived, now):
+                advance()
             if now > arrived:
                 arrived, moved = now, time.monotonic()
-                bar.update(task, completed=arrived)
     if failures:
         raise failures[0]
 

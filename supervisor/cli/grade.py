@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +35,7 @@ from sandbox import cgroup
 from sandbox.jail import Jail
 from sandbox.model import Isolation, Limits, SandboxError, SandboxUnavailable
 from sandbox.program import Language
+from supervisor.cli import progress
 from supervisor.plain import plain
 
 EXIT_UNGRADED, EXIT_ISOLATION, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 3, 130, 143
@@ -477,27 +478,6 @@ class Printer:
         self._rows += 1
 
 
-def _progress(total: int) -> tuple[AbstractContextManager[object], Callable[[], None]]:
-    """A bar on stderr and what moves it on; nothing where stderr is no terminal or the work is short."""
-    if total < PROGRESS_FROM or not sys.stderr.isatty():
-        return nullcontext(), lambda: None
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    progress = Progress(
-        "grading",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # rows and bar on one terminal; a file gets the rows untouched
-        redirect_stderr=False,
-    )
-    bar = progress.add_task("grading", total=total)
-    return progress, lambda: progress.advance(bar)
-
-
 # -------------------------------------------------------------------------------------------------- command
 
 
@@ -682,8 +662,10 @@ def _grade_all(order: Order, files: list[str], jobs: int, show: Printer, done: l
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names are bytes
     started = time.monotonic()
-    bar, advance = _progress(len(files))
-    with Pool(order, min(jobs, len(files)), stdin) as pool, bar:
+    with (
+        Pool(order, min(jobs, len(files)), stdin) as pool,
+        progress.bar("grading", len(files), PROGRESS_FROM) as advance,
+    ):
         for graded in pool.results(files):
             done.append(graded)
             show(graded)

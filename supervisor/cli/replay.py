@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +23,7 @@ from graders.model import Verdict
 from sandbox import cgroup
 from sandbox.model import SandboxUnavailable
 from supervisor.archive import Archive, Entry, Wanted, opened
-from supervisor.cli import options
+from supervisor.cli import options, progress
 from supervisor.cli.moment import Since
 from supervisor.config import Config
 from supervisor.events import brief
@@ -96,8 +95,7 @@ def _replay(
             if missing := sorted(set(wanted.ids) - {entry.id for entry in entries}):
                 numbers = ", ".join(map(str, missing))
                 raise click.ClickException(f"no graded submission {numbers} fits in the journal")
-            bar, advance = _progress(len(entries))
-            with Replayer(settings) as replayer, bar:
+            with Replayer(settings) as replayer, progress.bar("grading again", len(entries)) as advance:
                 for comparison in _again(settings, archive, replayer, entries, skipped, advance):
                     found.append(comparison)
                     if as_json:
@@ -205,27 +203,6 @@ def _show(found: Sequence[Comparison]) -> None:
         summary.add_row(Text(plain(was), style=style), Text(plain(now), style=style), str(count))
     if turned:
         console.print(summary)
-
-
-def _progress(total: int) -> tuple[AbstractContextManager[object], Callable[[], None]]:
-    """A bar on stderr, where that is a terminal, and what moves it on."""
-    if total < 2 or not sys.stderr.isatty():
-        return nullcontext(), lambda: None
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    progress = Progress(
-        "grading again",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=False,
-    )
-    bar = progress.add_task("grading again", total=total)
-    return progress, lambda: progress.advance(bar)
 
 
 def _terminated(*_: object) -> NoReturn:

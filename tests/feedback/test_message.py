@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from graders.comparison import first_difference
 from graders.feedback import Feedback
 from graders.message import (
     LIMIT_BYTES_MAX,
@@ -22,7 +23,6 @@ from graders.message import (
     clean,
     cost,
     finish,
-    first_difference,
     fit,
     lint,
     shares,
