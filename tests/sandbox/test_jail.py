@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -175,6 +176,32 @@ def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path) -> None:
         os.close(pidfd)
     assert not left
     cgroup.sweep()
+
+
+@pytest.mark.parametrize("best", [Isolation.FULL, Isolation.REDUCED])
+def test_a_zygote_stopped_before_its_first_line_does_not_outlive_the_worker(best: Isolation) -> None:
+    code = (
+        "import sys\nfrom sandbox.jail import Jail\nfrom sandbox.model import Isolation, Profile\n"
+        "best = Isolation(sys.argv[1])\nJail(Profile(require=best), slot=90, best=best).open()"
+    )
+    for _ in range(3):
+        worker = subprocess.Popen([sys.executable, "-c", code, best.value], stderr=subprocess.PIPE, text=True)
+        zygote: psutil.Process | None = None
+        while zygote is None and worker.poll() is None:
+            for process in psutil.Process(worker.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if "-c" in process.cmdline() and "sandbox.zygote" in process.cmdline()[-1]:
+                        process.suspend()
+                        zygote = process
+                        break
+        worker.kill()
+        worker.wait()
+        _, left = psutil.wait_procs([zygote] if zygote else [], timeout=3)
+        for process in left:
+            process.kill()
+        _, complaint = worker.communicate(timeout=10)
+        assert zygote is not None, complaint
+        assert not left, "the stopped zygote is still there"
 
 
 def test_close_kills_everything(jail: Jail) -> None:
