@@ -1,6 +1,6 @@
 """Known within a minute: a real `warden run` whose world breaks, and a real webhook that hears of it.
 
-Damping is short here (hold_s = 1 instead of 20): what else there is of delay is what an operator would meet.
+Damping and pauses between polls are short here, but in the test that asks for the minute itself.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from tests.supervisor.stage import ROOT, gone, until
 QUEUES = ("demo-functions", "demo-programs")
 
 
+SHORT = ("alerts.hold_s=1", *(f"queues.{queue}.poll_ceiling_s=0.5" for queue in QUEUES))
+
+
 @contextlib.contextmanager
-def scene(tmp_path: Path, *overrides: str, **urls: str) -> Iterator[Lab]:
+def scene(tmp_path: Path, *overrides: str, short: tuple[str, ...] = SHORT, **urls: str) -> Iterator[Lab]:
     """A lab with a channel for each audience that is named in `urls`."""
-    alerts = ["alerts.hold_s=1", *(f"queues.{queue}.poll_ceiling_s=0.5" for queue in QUEUES)]
+    alerts = list(short)
     for audience, url in urls.items():
         file = secret(tmp_path, f"{audience}-urls", url + "\n")
         alerts.append(
@@ -45,19 +48,20 @@ def critical(title: str) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("short", [SHORT, ()], ids=["short", "as shipped"])
 def test_an_xqueue_that_vanishes_is_told_within_a_minute_and_so_is_its_return(
-    tmp_path: Path, ears: tuple[Hook, Hook]
+    tmp_path: Path, ears: tuple[Hook, Hook], short: tuple[str, ...]
 ) -> None:
     team, admin = ears
-    with scene(tmp_path, team=team.url(), admin=admin.url()) as lab:
+    with scene(tmp_path, short=short, team=team.url(), admin=admin.url()) as lab:
         lab.start_supervisor()
         until(lambda: all(q["last_poll_ok_at"] for q in lab.status()["queues"].values()), "polls")
         lab.process("queue").kill()
         lab.process("queue").wait()
         began = time.monotonic()
         for ear in ears:
-            ear.wait(lambda titles: any(critical(title) for title in titles), "the alarm", 40)
-        assert time.monotonic() - began < 40  # and 19 s more with the default hold_s
+            ear.wait(lambda titles: any(critical(title) for title in titles), "the alarm", 60)
+        assert time.monotonic() - began < 60
         letter = next(one for one in admin.letters() if critical(one["title"]))
         assert "server demo: polls fail: QUEUE_UNREACHABLE" in letter["message"]
         assert "what to do:" in letter["message"]
@@ -65,7 +69,7 @@ def test_an_xqueue_that_vanishes_is_told_within_a_minute_and_so_is_its_return(
         alarm = until(lambda: lab.status()["alarms"], "the alarm in the status")[0]
         assert (alarm["unit"], alarm["cause"]) == ("server demo", "QUEUE_UNREACHABLE")
         lab.start_queue()
-        admin.wait(lambda titles: any("recovered: server demo" in title for title in titles), "recovery", 40)
+        admin.wait(lambda titles: any("recovered: server demo" in title for title in titles), "recovery", 90)
         until(lambda: lab.status()["alarms"] == [], "the alarm to leave the status")
         assert sum("recovered" in title for title in admin.titles()) == 1
         assert lab.stop("supervisor") == 0
