@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.xqueue.real.lab_process import Lab, LabMissing
+from tests.xqueue.service import Service
 from xqueue.access import ServerAccess
 from xqueue.client import XQueueClient
 
@@ -29,6 +31,14 @@ def lab(running_lab: Lab) -> Lab:
     running_lab.control("events")
     running_lab.control("requests")
     return running_lab
+
+
+@pytest.fixture
+def service(lab: Lab, tmp_path: Path) -> Iterator[Service]:
+    """Not started yet."""
+    made = Service(lab, tmp_path)
+    yield made
+    made.stop()
 
 
 @pytest.fixture
