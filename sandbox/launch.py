@@ -187,7 +187,7 @@ def _give(path: Path, uid: int, gid: int) -> None:
 def _in_zygote(go_read: int, go_write: int, become: Callable[[], None], config: dict[str, Any]) -> NoReturn:
     """In the process that will be the zygote: never returns."""
     try:
-        # From here on, not from its first own line: until then somebody may stop it, and nothing else ends it.
+        # From here on, not from its own first line: stopped before that, nothing else would end it.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.close(go_write)
         # Until the launcher has sent its frame: one speaks at a time. If it could not, nobody knows of us.

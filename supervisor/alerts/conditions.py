@@ -13,8 +13,9 @@ import msgspec
 
 from graders.model import Cause
 from supervisor import health
-from supervisor.alerts.model import MAX_TEXTS, Condition, Event, Pause, Picture
+from supervisor.alerts.model import MAX_TEXTS, Condition, Event, Picture
 from supervisor.health import Finding, Level, Thresholds
+from supervisor.pauses import Pause
 from supervisor.settings import Severity
 from supervisor.status import BreakerUnit, QueueStatus, ServiceState, SlotState, Status
 

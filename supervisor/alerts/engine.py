@@ -31,13 +31,13 @@ from supervisor.alerts.model import (
     Event,
     News,
     Open,
-    Pause,
     Pending,
     Picture,
     State,
     Stream,
 )
 from supervisor.health import span, stamp
+from supervisor.pauses import Pause
 from supervisor.settings import Audience, Damping, Severity
 
 MAX_STEP_S: Final = 30.0

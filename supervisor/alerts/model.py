@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from graders.model import Cause
+from supervisor.pauses import Pause
 from supervisor.settings import Audience, Severity
 
 
@@ -51,16 +52,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     texts: tuple[str, ...] = ()
     graders: tuple[str, ...] = ()
-
-
-class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Planned maintenance of a queue. `until` None: until somebody resumes it."""
-
-    queue: str
-    since: float
-    until: float | None = None
-    message: str = ""
-    by: str = ""
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):

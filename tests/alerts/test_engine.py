@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from graders.model import Cause
 from supervisor.alerts.engine import restarted, step
-from supervisor.alerts.model import Change, Condition, Event, News, Pause, Picture, State
+from supervisor.alerts.model import Change, Condition, Event, News, Picture, State
+from supervisor.pauses import Pause
 from supervisor.settings import Audience, Damping, Severity
 
 CONTACTS = {"demo": (("week1/*", "one@example.org"), ("*", "staff@example.org"))}
