@@ -14,7 +14,6 @@ pulled until it is well again: what is not pulled is not lost.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import signal
@@ -26,7 +25,7 @@ from typing import Final
 from graders.errors import CourseError
 from graders.feedback import Feedback
 from graders.model import Cause
-from sandbox import jail, seccomp
+from sandbox import jail
 from sandbox.model import SandboxError, SandboxUnavailable
 from supervisor.backoff import Backoff
 from supervisor.deadline import LMS_DELAY_S, budget_of, patience_of
@@ -76,8 +75,9 @@ def main_of(config: Config) -> Main:
     is our own text only; templates of an operator are compiled in the workers.
     """
     plain = Feedback()
-    with contextlib.suppress(OSError):  # each worker finds out, and says so
-        seccomp.program()
+    jail.prepare()
+    if any(config.languages_of(queue) for queue in config.queues.values()):
+        jail.prepare(programs=True)
 
     def main(seat: Seat, channel: socket.socket) -> int:
         about(queue=seat.queue, slot=seat.slot)
