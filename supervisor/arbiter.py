@@ -18,6 +18,9 @@ too often, says supervisor.switchboard.
 Polls are granted, not taken: a worker that is free says `wants_turn`, the pacer of its queue says when, and
 the one that waited longest gets the grant. If its holder dies the grant is free again.
 
+A damaged journal ends the run: all workers have to let go of it before it can be mended, and whoever called
+does that, and runs a new Arbiter.
+
 What shall run is the plan. A reload hands in another one: seats come and go, and workers that were made from
 what has changed are asked to end and are replaced; all others go on as if nothing had happened.
 """
@@ -85,6 +88,8 @@ RECYCLE_S: Final = 2.0
 """So often it is looked whether a worker should be replaced for its age."""
 START_S: Final = 60.0
 """So much longer systemd is asked to wait for a start, each time that the watchdog is fed in it."""
+LET_GO_S: Final = 5.0
+"""How long workers may take to let go of a damaged journal, in which they can store nothing any more."""
 STALL_S: Final = 0.5
 """The loop woke so much later than it meant to: the machine slept, or this process was stopped."""
 
@@ -105,6 +110,10 @@ class Arbiter:
         reloader: reads the configuration again, for SIGHUP; without one it changes nothing.
         pauses: which queues are paused.
         cpus: what the service may use; by default what the system says.
+        mend_from: a journal that is found damaged before this (monotonic seconds) does not end the run: it
+            has just been mended, so that is of no use. Its workers come and go, ever slower.
+
+    After a run `damage` says what was found wrong with the journal, "" if the run ended for another reason.
     """
 
     def __init__(
@@ -121,7 +130,10 @@ class Arbiter:
         reloader: Reloader | None = None,
         pauses: Watch | None = None,
         cpus: Sequence[int] | None = None,
+        mend_from: float = float("inf"),
     ) -> None:
+        self.damage = ""
+        self._mend_from = mend_from
         self._plan = plan
         self._main = main
         self._clock = clock
@@ -156,7 +168,9 @@ class Arbiter:
     # -- the loop ----------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Supervise until drained. 0: every worker ended in order; 1: some had to be killed.
+        """Supervise until drained, or until the journal is to be mended (`damage`).
+
+        0: every worker ended in order; 1: some had to be killed.
 
         Raises:
             OSError: the status file cannot be written at the start.
@@ -172,6 +186,8 @@ class Arbiter:
                     self._turn()
             finally:
                 self._bury()
+        if self.damage:
+            return 0
         self._state = ServiceState.STOPPED
         self._publish(self._clock(), must=True)
         return int(self._unclean)
@@ -211,7 +227,8 @@ class Arbiter:
         self._tell_systemd(now)
 
     def _finished(self) -> bool:
-        return self._terms > 0 and not any(place.machine.alive for place in self._seating)
+        ends = self._terms > 0 or self.damage
+        return bool(ends) and not any(place.machine.alive for place in self._seating)
 
     def _next_deadline(self, now: float) -> float:
         deadlines = [place.machine.deadline for place in self._seating if place.machine.deadline is not None]
@@ -239,19 +256,23 @@ class Arbiter:
             self._publisher.at_once()
             for place in self._seating:
                 self._order(place, Stir())
-        if signal.SIGHUP in came and not self._terms:
+        if signal.SIGHUP in came and self._state is not ServiceState.DRAINING and not self._terms:
             self._reload()
-        if self._terms and self._state is not ServiceState.DRAINING:
+        if self._terms and (self.damage or self._state is not ServiceState.DRAINING):
+            self.damage = ""  # the next start mends it
             self._state = ServiceState.DRAINING
             log.info("draining", extra={"for_s": self._plan.drain_s})
             self._notifier.tell(STOPPING="1", STATUS="draining")
-            deadline = self._clock() + self._plan.drain_s
-            for place in self._seating:
-                self._step(place, slot.Drain(deadline))
-            self._publisher.at_once()
+            self._drain(self._plan.drain_s)
         if self._terms > 1:
             for place in self._seating:
                 self._step(place, slot.KillNow())
+
+    def _drain(self, for_s: float) -> None:
+        deadline = self._clock() + for_s
+        for place in self._seating:
+            self._step(place, slot.Drain(deadline))
+        self._publisher.at_once()
 
     def _on_channel(self, place: Place) -> None:
         child = place.child
@@ -347,6 +368,11 @@ class Arbiter:
             self._ledger.died(place.queue, machine.cause)
             text = f"worker {place.id}: {machine.message}"
             self._ledger.alert(machine.cause, text, place.queue, self._wall())
+        if code == spawn.EXIT_JOURNAL and now >= self._mend_from and self._state is not ServiceState.DRAINING:
+            self.damage = machine.message or "a worker said so"
+            self._state = ServiceState.DRAINING
+            log.error("the journal is to be mended", extra={"cause": "HOST", "why": self.damage})
+            self._drain(LET_GO_S)
         place.trouble = None
 
     # -- doing what the slot machine says ----------------------------------------------------------------
@@ -444,7 +470,7 @@ class Arbiter:
 
     def _reconcile(self, now: float) -> None:
         """Start what shall run and does not; end what shall not; forget what is gone."""
-        if self._terms:
+        if self._state is ServiceState.DRAINING:
             return
         self._rations.decide(self._plan.queues, now)
         for place in self._seating:
@@ -460,7 +486,7 @@ class Arbiter:
 
     def _recycle(self, now: float) -> None:
         """Replace workers that have served long enough, one of a queue at a time."""
-        if now < self._recycle_at or self._terms:
+        if now < self._recycle_at or self._state is ServiceState.DRAINING:
             return
         self._recycle_at = now + RECYCLE_S
         for place, why in leaving(self._seating, self._plan.recycling, now):
@@ -504,7 +530,7 @@ class Arbiter:
 
     def _hold(self, now: float) -> None:
         """Tell each worker what it has to leave in the journal, and who tries what others leave."""
-        if self._terms:
+        if self._state is ServiceState.DRAINING:
             return
         for place in self._seating:
             if place.child is None:

@@ -42,6 +42,7 @@ from graders.errors import CourseError
 from graders.model import Blame, Cause, Verdict
 from graders.payload import parse_payload
 from supervisor.retention import Retention, forget_old, let_shrink
+from supervisor.schema import JournalDamaged as JournalDamaged
 from supervisor.schema import JournalError as JournalError
 from supervisor.schema import connect, reading, writing
 from xqueue.protocol import Submission
@@ -628,7 +629,7 @@ class Journal:
         """Before a pull: is the file still there, and is there room for what may come?"""
         with _stat(self._path):
             if self._path.stat().st_ino != self._inode:
-                raise JournalError(f"{self._path} was replaced while the service runs; restart the service")
+                raise JournalDamaged(f"{self._path} was replaced while the service runs: it starts anew")
             room = os.statvfs(self._path)
         free = room.f_bavail * room.f_frsize
         if free < LEAST_FREE_BYTES:

@@ -88,7 +88,13 @@ def spares(code: int, machine: Slot) -> bool:
     we ended it because its time to drain was over. A worker that hung, draining or not, was killed by us,
     too; what it graded may be why.
     """
-    meant = (spawn.EXIT_ORDERLY, spawn.EXIT_ORPHAN, spawn.EXIT_UNAVAILABLE, spawn.EXIT_CONFIG)
+    meant = (
+        spawn.EXIT_ORDERLY,
+        spawn.EXIT_ORPHAN,
+        spawn.EXIT_UNAVAILABLE,
+        spawn.EXIT_CONFIG,
+        spawn.EXIT_JOURNAL,
+    )
     return code in meant or (machine.state is SlotState.DRAINING and not machine.patient)
 
 

@@ -1,10 +1,10 @@
-"""A damaged journal at the start of the service: what can be read goes on, the rest is set aside.
+"""A damaged journal: what can be read goes on, the rest is set aside.
 
-Runs in: supervisor, before the first fork. SQLite looks through the whole file (quick_check). If it is
-damaged, all rows that can still be read are copied into a new one, and the old one is kept beside it, with
-the time in its name, for people to look at. No submission is lost by that: one that cannot be read was
-answered, or its server hands it out again, and it is graded as if it were new. What may be lost is that it
-was answered, so that a server gets a second, equal, result.
+Runs in: supervisor, while there are no workers. SQLite looks through the whole file. If it is damaged, all
+rows that can still be read are copied into a new one, and the old one is kept beside it, with the time in its
+name, for people to look at. No submission is lost by that: one that cannot be read was answered, or its
+server hands it out again, and it is graded as if it were new. What may be lost is that it was answered, so
+that a server gets a second, equal, result.
 
 The copy is made complete under another name before anything is moved; a crash between the moves is found at
 the next start.
@@ -45,10 +45,11 @@ class Salvaged:
         )
 
 
-def salvage(path: Path, now: float) -> Salvaged | None:
+def salvage(path: Path, now: float, *, suspect: bool = False) -> Salvaged | None:
     """Look through the journal, and mend it if need be; None: it is well, or there is none.
 
-    `now` is in unix seconds.
+    `now` is in unix seconds. `suspect`: a worker found damage, so the indexes are looked through as well,
+    which takes longer.
 
     Raises:
         JournalError: it is damaged, and there is no room or no right to mend it.
@@ -58,7 +59,7 @@ def salvage(path: Path, now: float) -> Salvaged | None:
         if fresh.exists():  # a crash between the moves
             _moved(fresh, path)
         return None
-    why = _damage(path)
+    why = _damage(path, "integrity_check" if suspect else "quick_check")
     if why is None:
         fresh.unlink(missing_ok=True)
         return None
@@ -84,11 +85,11 @@ def _moved(old: Path, new: Path) -> None:
         raise JournalError(f"{old} cannot be moved: {error.strerror}") from error
 
 
-def _damage(path: Path) -> str | None:
+def _damage(path: Path, check: str) -> str | None:
     """What SQLite finds wrong with the file; None: nothing. That it cannot be opened others will say."""
     try:
         with _opened(path) as db, reading():
-            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            (said,) = db.execute(f"PRAGMA {check}(1)").fetchone()
             return None if said == "ok" else " ".join(str(said).split())
     except JournalDamaged as error:
         return str(error.__cause__)

@@ -133,7 +133,8 @@ class JournalError(Exception):
 
 
 class JournalDamaged(JournalError):
-    """What is in the file is no journal any more, in part or as a whole. See supervisor.salvage."""
+    """The file is no journal any more, in part or as a whole, or not the one that was opened. No worker can
+    mend that, or wait for its end: all have to let go of it first. See supervisor.salvage."""
 
 
 _MENDS: Final = (
@@ -151,7 +152,7 @@ def _said(error: sqlite3.Error) -> JournalError:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return JournalDamaged(
-            f"the journal is damaged ({error}); restart the service: what can be read of it is saved then"
+            f"the journal is damaged ({error}): the service starts anew, and saves what can be read of it"
         )
     for prefix, mend in _MENDS:
         if name.startswith(prefix):

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 EXIT_ORDERLY: Final = 0
 EXIT_UNAVAILABLE: Final = 69  # EX_UNAVAILABLE: this machine cannot isolate; trying again is of no use
 EXIT_CRASH: Final = 70  # EX_SOFTWARE: an exception nobody caught
+EXIT_JOURNAL: Final = 74  # EX_IOERR: the journal is damaged; only a start of all workers mends it
 EXIT_ORPHAN: Final = 75  # EX_TEMPFAIL: the supervisor is gone
 EXIT_CONFIG: Final = 78  # EX_CONFIG: the configuration of this queue cannot work
 

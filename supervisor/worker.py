@@ -38,6 +38,7 @@ from supervisor.journal import (
     NOTHING_HELD,
     Held,
     Journal,
+    JournalDamaged,
     JournalError,
     Receipt,
     Row,
@@ -50,7 +51,16 @@ from supervisor.retention import retention_of
 from supervisor.schema import BUSY_S
 from supervisor.secrets import SecretError, forget, read_secret
 from supervisor.settings import Config, Queue, Server
-from supervisor.spawn import EXIT_CONFIG, EXIT_CRASH, EXIT_ORDERLY, EXIT_ORPHAN, EXIT_UNAVAILABLE, Main, Seat
+from supervisor.spawn import (
+    EXIT_CONFIG,
+    EXIT_CRASH,
+    EXIT_JOURNAL,
+    EXIT_ORDERLY,
+    EXIT_ORPHAN,
+    EXIT_UNAVAILABLE,
+    Main,
+    Seat,
+)
 from xqueue.answer import Dialect
 from xqueue.client import ServerAccess, XQueueClient
 from xqueue.errors import Misconfigured, QueueError
@@ -108,6 +118,8 @@ def _work(config: Config, seat: Seat, voice: Voice, plain: Feedback) -> int:
         book = _open_journal(config, queue, seat, voice)
         if book is not None:
             Worker(config, seat, voice, client, bench, book).run()
+    except JournalDamaged as error:
+        return _useless(voice, Cause.HOST, str(error), EXIT_JOURNAL)
     except SandboxUnavailable as error:
         return _useless(voice, Cause.SANDBOX_UNAVAILABLE, str(error), EXIT_UNAVAILABLE)
     except SandboxError as error:  # a module to preload that is not there, for example
@@ -133,6 +145,8 @@ def _open_journal(
     while not voice.draining:
         try:
             return Journal(path, queue.server, seat.queue, seat.owner, _patience_s(queue))
+        except JournalDamaged:
+            raise
         except JournalError as error:
             failures += 1
             _wait_for_the_disk(voice, error, JOURNAL_BACKOFF.delay(failures, dice()))
@@ -229,6 +243,7 @@ class Worker:
         """Turn until ordered to go home.
 
         Raises:
+            JournalDamaged: none can be held in it any more.
             SandboxUnavailable: isolation was lost for good; what was in hand is given back.
             ChannelClosed: the supervisor is gone.
         """
@@ -246,6 +261,8 @@ class Worker:
                     failures = 0
                     self._voice.well()
                 self._turn()
+            except JournalDamaged:
+                raise
             except JournalError as error:
                 # Nothing is pulled until the disk is well again.
                 failures += 1

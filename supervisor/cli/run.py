@@ -39,6 +39,8 @@ from xqueue.access import show
 
 logger = logging.getLogger(__name__)
 
+MEND_AGAIN_S: Final = 600.0
+"""A journal that is damaged again so soon after it was mended lies on a disk that a person must look at."""
 EXIT_STATE: Final = 74  # EX_IOERR
 EXIT_RUNNING: Final = 75  # EX_TEMPFAIL
 EXIT_CONFIG: Final = 78  # EX_CONFIG
@@ -78,11 +80,7 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock.hold(state_dir):
             cgroup.delegate()
-            saved = salvage(state_dir / journal.FILE_NAME, time.time())
-            if saved is not None:
-                logger.error("journal damaged", extra={"cause": "HOST", "why": str(saved)})
-            found = journal.prepare(state_dir / journal.FILE_NAME, retention_of(config.warden), time.time())
-            _tell_orphans(config, found)
+            first = _readied(config)
             desk = Desk(
                 config.alerts,
                 contacts_of(config),
@@ -92,18 +90,9 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 log_file=config.warden.log_file,
                 config_path=str(config.path),
             )
-            arbiter = Arbiter(
-                plan_of(config, found, () if saved is None else ((Cause.HOST, str(saved)),)),
-                worker.main_of(config),
-                notifier=notify.from_environment(),
-                on_ready=lambda: _say_ready(config),
-                observers=[MetricsFile(config.warden.metrics_file), desk],
-                reloader=Reloading(config, load_again, desk),
-                pauses=Watch(state_dir),
-            )
             ended = False
             try:
-                code = arbiter.run()
+                code = _supervise(Reloading(config, load_again, desk), desk, first)
                 ended = True
             finally:
                 desk.close(in_order=ended)
@@ -114,11 +103,54 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
         _refuse(f"the state folder {state_dir} cannot be used: {error}", EXIT_STATE)
 
 
+def _supervise(reloading: Reloading, desk: Desk, first: Plan) -> int:
+    """Until it is drained, with a new arbiter each time that the journal had to be mended."""
+    plan, mend_from = first, float("-inf")
+    while True:
+        config = reloading.config
+        arbiter = Arbiter(
+            plan,
+            worker.main_of(config),
+            notifier=notify.from_environment(),
+            on_ready=lambda config=config: _say_ready(config),  # type: ignore[misc]
+            observers=[MetricsFile(config.warden.metrics_file), desk],
+            reloader=reloading,
+            pauses=Watch(config.warden.state_dir),
+            mend_from=mend_from,
+        )
+        code = arbiter.run()
+        if not arbiter.damage:
+            return code
+        plan = _readied(reloading.config, arbiter.damage)
+        mend_from = time.monotonic() + MEND_AGAIN_S
+
+
+def _readied(config: Config, damage: str = "") -> Plan:
+    """The journal looked through, mended where it must be, and ready; and what is to be run on it.
+
+    `damage` is what a worker found wrong with it.
+
+    Raises:
+        JournalError: it cannot be used.
+    """
+    file = config.warden.state_dir / journal.FILE_NAME
+    notes: list[tuple[Cause, str]] = []
+    saved = salvage(file, time.time(), suspect=bool(damage))
+    if saved is not None:
+        logger.error("journal damaged", extra={"cause": "HOST", "why": str(saved)})
+        notes.append((Cause.HOST, str(saved)))
+    elif damage:
+        notes.append((Cause.HOST, f"all workers were started anew: {damage}"))
+    found = journal.prepare(file, retention_of(config.warden), time.time())
+    _tell_orphans(config, found)
+    return plan_of(config, found, tuple(notes))
+
+
 class Reloading:
-    """Reads the configuration again when it is called, and compares it with the one in force."""
+    """Reads the configuration again when it is called, and compares it with the one in force (`config`)."""
 
     def __init__(self, config: Config, load_again: Callable[[], Config], desk: Desk) -> None:
-        self._config = config
+        self.config = config
         self._load = load_again
         self._desk = desk
         self._stamps = reload.stamps(config)
@@ -133,13 +165,13 @@ class Reloading:
             loaded = self._load()
         except ConfigError as error:
             raise NotReloaded([str(problem) for problem in error.problems]) from error
-        if problems := reload.lost(self._config, loaded):
+        if problems := reload.lost(self.config, loaded):
             raise NotReloaded([str(problem) for problem in problems])
         for warning in loaded.warnings:
             logger.warning("configuration", extra={"why": str(warning)})
-        config, stamps = reload.effective(self._config, loaded), reload.stamps(loaded)
-        found = reload.difference(self._config, loaded, self._stamps, stamps)
-        self._config, self._stamps = config, stamps
+        config, stamps = reload.effective(self.config, loaded), reload.stamps(loaded)
+        found = reload.difference(self.config, loaded, self._stamps, stamps)
+        self.config, self._stamps = config, stamps
         self._desk.adopt(config.alerts, contacts_of(config))
         return Change(plan_of(config, {}), worker.main_of(config), found.renewed, str(found))
 

@@ -47,7 +47,7 @@ from supervisor.plan import Change, NotReloaded, Plan, QueuePlan
 from supervisor.recycling import Bounds
 from supervisor.settings import LogStyle
 from supervisor.slot import Policy
-from supervisor.spawn import EXIT_UNAVAILABLE, Main, Seat
+from supervisor.spawn import EXIT_JOURNAL, EXIT_UNAVAILABLE, Main, Seat
 from supervisor.switchboard import Policies
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +212,23 @@ def unable(folder: Path) -> Main:
     return main
 
 
+def damaged(folder: Path) -> Main:
+    """In a queue "bad" finds the journal damaged; in a queue "stubborn" never goes home; else is polite."""
+
+    def main(seat: Seat, sock: socket.socket) -> int:
+        if seat.queue != "bad":
+            return (stubborn if seat.queue == "stubborn" else polite)(folder)(seat, sock)
+        voice = Voice(sock, time.monotonic)
+        voice.say(Phase.IDLE, 5.0, wants_turn=True)
+        until(lambda: (folder / "damage").exists(), "the damage")
+        note(folder, "damaged", seat.owner)
+        voice.happened(Trouble(Cause.HOST, "it is malformed"))
+        voice.say(Phase.IDLE, 5.0)
+        return EXIT_JOURNAL
+
+    return main
+
+
 def stubborn(folder: Path) -> Main:
     """Never goes home."""
 
@@ -293,7 +310,19 @@ def curious(folder: Path) -> Main:
 
 MAINS: Mapping[str, Callable[[Path], Main]] = {
     main.__name__: main
-    for main in (busy, polite, tireless, crashing, unable, stubborn, greedy, sluggish, babbling, curious)
+    for main in (
+        busy,
+        polite,
+        tireless,
+        crashing,
+        unable,
+        damaged,
+        stubborn,
+        greedy,
+        sluggish,
+        babbling,
+        curious,
+    )
 }
 
 
@@ -409,8 +438,9 @@ def perform(
     queues: Mapping[str, int | list[int]],
     drain_s: float = 3.0,
     submissions: int = 0,
+    mends: bool = False,
 ) -> int:
-    """Run the arbiter here, until it is drained."""
+    """Run the arbiter here, until it is drained, or if it `mends` until the journal is damaged."""
 
     def reloader() -> Change:
         """What FOLDER/reload says: {"queues": …, "renew": […]} or {"bad": […]}."""
@@ -424,7 +454,7 @@ def perform(
     with lock.hold(folder):
         ready = partial(note, folder, "ready")
         notifier = notify.from_environment()
-        return Arbiter(
+        arbiter = Arbiter(
             plan(folder, queues, drain_s, submissions),
             MAINS[main](folder),
             on_ready=ready,
@@ -433,7 +463,12 @@ def perform(
             reloader=reloader,
             pauses=Watch(folder),
             cpus=CPUS,
-        ).run()
+            mend_from=-math.inf if mends else math.inf,
+        )
+        code = arbiter.run()
+        if arbiter.damage:
+            note(folder, "mend", arbiter.damage)
+        return code
 
 
 if __name__ == "__main__":

@@ -103,6 +103,45 @@ def test_a_worker_that_cannot_isolate_is_fatal_with_its_reason(tmp_path: Path) -
         assert len(running.log("unable")) == 1
 
 
+def test_a_damaged_journal_ends_the_run_when_everybody_has_let_go_of_it(tmp_path: Path) -> None:
+    queues = {"bad": 1, "good": 2, "stubborn": 1}
+    with stage(tmp_path, "damaged", queues=queues, drain_s=600, mends=True) as running:
+        ready(running)
+        workers = running.children()
+        (tmp_path / "damage").touch()
+        assert running.process.wait(20) == 0
+        assert all(map(gone, workers))
+        assert running.log("mend") == [["it", "is", "malformed"]]
+        assert sorted(running.log("home")) == [["good.0"], ["good.1"]], "who could, went in order"
+        last = running.status()
+        assert last is not None and last.state is ServiceState.DRAINING, "it is not over yet"
+
+
+def test_a_term_while_workers_let_go_of_a_damaged_journal_is_a_term(tmp_path: Path) -> None:
+    with stage(tmp_path, "damaged", queues={"bad": 1, "stubborn": 1}, drain_s=0.5, mends=True) as running:
+        ready(running)
+        (tmp_path / "damage").touch()
+        until(lambda: running.log("damaged"), "the damage to be found")
+        until(lambda: (s := running.status()) and s.state is ServiceState.DRAINING, "the drain")
+        running.process.terminate()
+        assert running.process.wait(10) == 1, "the stubborn one was killed"
+        assert not running.log("mend")
+        last = running.status()
+        assert last is not None and last.state is ServiceState.STOPPED
+
+
+def test_a_journal_that_has_just_been_mended_is_not_mended_again(tmp_path: Path) -> None:
+    """Its workers come and go, and others do what they can."""
+    with stage(tmp_path, "damaged", queues={"bad": 1, "good": 1}) as running:
+        ready(running)
+        (tmp_path / "damage").touch()
+        until(lambda: len(running.log("damaged")) >= 3, "a successor, and his")
+        found = until(lambda: (s := running.slot("bad.0")).cause and s, "the cause")
+        assert (found.cause, found.message) == (Cause.HOST, "it is malformed")
+        assert running.slot("good.0").state is SlotState.RUNNING
+        assert not running.log("home")
+
+
 def test_a_refused_queue_is_fatal_in_the_status_and_the_others_run(tmp_path: Path) -> None:
     with stage(tmp_path, "polite", queues={"refused": 0, "good": 1}) as running:
         ready(running)

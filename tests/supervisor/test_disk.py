@@ -156,5 +156,45 @@ def test_a_service_that_finds_its_journal_damaged_saves_what_it_can_tells_and_wo
         assert lab.lms.wait(4, 30) == 4
 
 
+@pytest.mark.slow
+def test_a_journal_that_is_damaged_while_the_service_runs_is_mended_and_it_goes_on_by_itself() -> None:
+    with scene("queues.demo-functions.workers=2") as lab:
+        lab.start_supervisor()
+        supervisor = lab.supervisor().pid
+        for number in range(3):
+            lab.submit(QUEUES[0], f"k{number}", PAYLOAD, f"# {'x' * 20_000}\n{answer()}")
+        assert lab.lms.wait(3, 30) == 3
+        until(lambda: all(row["state"] == "DELIVERED" for row in lab.rows()), "all rows to be closed")
+        file = lab.state_dir / FILE_NAME
+        overwrite(file, 1, file.stat().st_size // 4096 - 1)
+        file.with_name(f"{FILE_NAME}-wal").write_bytes(b"")  # what it holds would heal some of that
+        for number in range(3):
+            lab.submit(QUEUES[0], f"later{number}", PAYLOAD, answer())
+        assert lab.lms.wait(6, 40) == 6
+        assert all(result.correct for result in lab.lms.delivered.values())
+        assert lab.supervisor().pid == supervisor
+        assert list(lab.state_dir.glob(f"{FILE_NAME}.damaged-*"))
+        alerts = lab.status()["alerts"]
+        assert any(one["cause"] == "HOST" and "was damaged" in one["text"] for one in alerts), alerts
+        until(lambda: not trouble(lab), "the trouble to be over")
+        assert lab.stop("supervisor") == 0
+
+
+@pytest.mark.slow
+def test_a_journal_that_is_replaced_while_the_service_runs_is_taken_as_it_is() -> None:
+    with scene("queues.demo-functions.workers=1") as lab:
+        lab.start_supervisor()
+        lab.submit(QUEUES[0], "anna", PAYLOAD, answer())
+        assert lab.lms.wait(1, 30) == 1
+        for name in lab.state_dir.glob(f"{FILE_NAME}*"):
+            name.rename(name.with_name(f"old-{name.name}"))
+        (lab.state_dir / FILE_NAME).touch(mode=0o600)
+        anew = "all workers were started anew"
+        until(lambda: any(anew in one["text"] for one in lab.status()["alerts"]), "it to be told")
+        lab.submit(QUEUES[0], "berta", PAYLOAD, answer())
+        assert lab.lms.wait(2, 40) == 2
+        assert [row["student_key"] for row in lab.rows()] == ["berta"]
+
+
 def test_the_machine_has_what_these_tests_need() -> None:
     assert shutil.which("unshare"), "install util-linux"

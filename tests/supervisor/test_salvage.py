@@ -140,7 +140,7 @@ def test_a_crash_between_the_moves_is_finished_at_the_next_start(path: Path) -> 
 def test_damage_that_shows_while_the_service_runs_is_named_with_its_mend(path: Path) -> None:
     book = Journal(path, "s", "q", "q.0#1")
     overwrite(path, 3, 150)
-    with pytest.raises(JournalDamaged, match="restart the service"):
+    with pytest.raises(JournalDamaged, match="starts anew"):
         for number in range(ROWS):
             book.row(number + 1)
     book.close()
