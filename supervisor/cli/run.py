@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import click
 
 from graders.model import Cause
-from sandbox import cgroup
+from sandbox import cgroup, jail
 from supervisor import journal, lock, log, notify, reload, secrets, signals, worker
 from supervisor.alerts.audiences import contacts_of
 from supervisor.alerts.desk import Desk
@@ -96,6 +96,7 @@ def _serve(config: Config, load_again: Callable[[], Config]) -> int:
                 ended = True
             finally:
                 desk.close(in_order=ended)
+            jail.sweep()  # of workers that were killed and had no successor
             return code
     except lock.AlreadyRunning as error:
         _refuse(str(error), EXIT_RUNNING)

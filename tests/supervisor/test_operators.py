@@ -246,6 +246,22 @@ def test_killed_with_a_grading_in_hand_nothing_remains_and_it_is_graded_once_mor
         assert leftovers(lab, scratch, dead) == {"groups": [], "mounts": [], "folders": [], "files": []}
 
 
+def test_of_a_worker_that_dies_in_the_drain_nothing_remains(tmp_path: Path, scratch: Path) -> None:
+    with scene(tmp_path) as lab:
+        lab.start_supervisor()
+        lab.submit(FUNCTIONS, "anna", PAYLOAD, sleepy(0.0))
+        assert lab.lms.wait(1, 30) == 1
+        workers = lab.supervisor().children()
+        dead = {worker.pid for worker in workers}
+        lab.supervisor().suspend()
+        for worker in workers:
+            worker.kill()
+        lab.process("supervisor").terminate()
+        lab.supervisor().resume()
+        lab.process("supervisor").wait(10)
+        assert leftovers(lab, scratch, dead) == {"groups": [], "mounts": [], "folders": [], "files": []}
+
+
 @pytest.mark.parametrize("kind", ["worker", "zygote"])
 def test_what_hung_with_its_supervisor_dies_with_it_too(tmp_path: Path, kind: str) -> None:
     with scene(tmp_path) as lab:
