@@ -156,6 +156,7 @@ def test_sweep_takes_away_groups_of_the_dead_and_leaves_those_of_the_living(grou
     assert all(folder.is_dir() for folder in group.folders())
 
 
+@pytest.mark.usefixtures("group")  # there must be the right to make some
 def test_sweep_takes_away_the_group_of_a_dead_one_whom_nobody_has_reaped() -> None:
     """Whoever adopts the workers of a killed supervisor may be slow to reap them, or never do."""
     code = "import os\nfrom sandbox import cgroup\nmade = cgroup.make(5)\nprint(*made.folders())"
