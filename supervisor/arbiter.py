@@ -85,7 +85,7 @@ from supervisor.turns import Turns
 log = logging.getLogger(__name__)
 
 RECYCLE_S: Final = 2.0
-"""So often it is looked whether a worker should be replaced for its age."""
+"""So often it is looked whether a worker should be replaced for its age or size."""
 START_S: Final = 60.0
 """So much longer systemd is asked to wait for a start, each time that the watchdog is fed in it."""
 LET_GO_S: Final = 5.0

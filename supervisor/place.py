@@ -9,6 +9,7 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from graders.model import Cause
 from supervisor import slot, spawn
@@ -17,6 +18,8 @@ from supervisor.recycling import Life
 from supervisor.slot import Slot
 from supervisor.spawn import Child
 from supervisor.status import SlotState, SlotStatus
+
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +104,8 @@ def spares(code: int, machine: Slot) -> bool:
 def resident_bytes(pid: int) -> int | None:
     """The resident set of a process, None if it has just ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - of each worker, time and again
+            return int(file.read().split()[1]) * PAGE
     except (OSError, IndexError):  # it ended, and is not reaped yet
         return None
 

@@ -27,7 +27,9 @@ def leaving(places: Iterable[Place], bounds: Bounds, now: float) -> Iterator[tup
         life, child = place.life, place.child
         if life is None or child is None or place.machine.state is not SlotState.RUNNING:
             continue
-        memory = memory_bytes(child.pid) if bounds.memory_bytes else None
+        if bounds.memory_bytes and life.outgrown(now):
+            life.size_bytes, life.sized_at, life.sized_after = memory_bytes(child.pid), now, life.graded
+        memory = life.size_bytes
         if life.memory_bytes is None and memory is not None:
             life.memory_bytes = memory
             if hopeless(life, bounds):

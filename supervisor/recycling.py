@@ -25,14 +25,26 @@ class Bounds:
     memory_bytes: int = 0
 
 
+IDLE_LOOK_S: Final = 30.0
+"""So often the size of a worker that has graded nothing since is looked at."""
+
+
 @dataclass(slots=True)
 class Life:
-    """One worker. `draw` is random in 0..1; times are monotonic; `memory_bytes` is what it was born with."""
+    """One worker. `draw` is random in 0..1; times are monotonic; `memory_bytes` is what it was born with, and
+    `size_bytes` what it had when it was last looked at: at `sized_at`, after `sized_after` gradings."""
 
     born_at: float
     draw: float
     graded: int = 0
     memory_bytes: int | None = None
+    size_bytes: int | None = None
+    sized_at: float = float("-inf")
+    sized_after: int = 0
+
+    def outgrown(self, now: float) -> bool:
+        """Is its size worth another look? One that does nothing hardly grows."""
+        return self.graded != self.sized_after or now >= self.sized_at + IDLE_LOOK_S
 
 
 def due(life: Life, bounds: Bounds, now: float, memory_bytes: int | None) -> str:

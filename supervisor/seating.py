@@ -20,6 +20,7 @@ class Seating:
     def __init__(self, cpus: Sequence[int]) -> None:
         self._cpus = tuple(cpus)
         self._places: list[Place] = []
+        self._of: dict[str, list[Place]] = {}  # the same, by queue: asked for at each turn of the loop
         self._shared: set[str] = set()  # queues on `cpus`
 
     def __iter__(self) -> Iterator[Place]:
@@ -30,7 +31,7 @@ class Seating:
 
     def of(self, queue: str) -> list[Place]:
         """The places of one queue, in the order of their numbers."""
-        return [place for place in self._places if place.queue == queue]
+        return list(self._of.get(queue, ()))
 
     def arrange(self, queue: QueuePlan) -> list[Place]:
         """Give the queue the seats that it wants. Those that stay keep their CPU if they may.
@@ -51,7 +52,9 @@ class Seating:
             if place is None:
                 cpu = self._emptiest() if queue.cpus is None else queue.cpus[number % len(queue.cpus)]
                 own = number < queue.workers  # the others are borrowed, and wanted when they are needed
-                self._places.append(Place(name, self._free_index(), queue.name, cpu, wanted=own))
+                place = Place(name, self._free_index(), queue.name, cpu, wanted=own)
+                self._places.append(place)
+                self._of.setdefault(queue.name, []).append(place)
                 continue
             place.wanted, place.retired = place.wanted or number < queue.workers, False
             if place.cpu not in allowed or (
@@ -83,6 +86,7 @@ class Seating:
     def forget(self, place: Place) -> None:
         """The seat is empty and not wanted any more."""
         self._places.remove(place)
+        self._of[place.queue].remove(place)
 
     def _free_index(self) -> int:
         """The smallest number that no seat has: user ids and control groups of its jails follow from it."""

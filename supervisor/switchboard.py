@@ -80,6 +80,8 @@ class Unit:
 
 
 HOST: Final = Unit()
+WELL: Final = Breaker()
+"""Of whatever has no breaker of its own, which is nearly everything, nearly always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +229,8 @@ class Switchboard:
 
     def tick(self, now: float) -> None:
         """Time has passed."""
-        for unit in list(self._breakers):
-            if unit not in self._under_way:
+        for unit, found in list(self._breakers.items()):
+            if unit not in self._under_way and (found.failures or not found.closed):
                 self._step(unit, Tick(), now)
 
     def _blame_host(self, unit: Unit, what: Failed, known: bool, now: float) -> None:
@@ -255,7 +257,7 @@ class Switchboard:
 
     def of(self, unit: Unit) -> Breaker:
         """The breaker of a unit."""
-        return self._breakers.get(unit) or Breaker()
+        return self._breakers.get(unit, WELL)
 
     @property
     def host(self) -> Breaker:
@@ -266,6 +268,8 @@ class Switchboard:
         """How many seats the queue may have: 0, 1 for the trial, or as many as it likes (None)."""
         unit = Unit(queue)
         found = self.of(unit)
+        if found is WELL:
+            return None
         if found.may_try(now):
             self._step(unit, Tried("one seat"), now)
             return 1
