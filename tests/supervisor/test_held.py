@@ -72,12 +72,12 @@ def test_the_submissions_of_a_grader_that_kills_its_workers_wait_and_are_graded_
         found = until(lambda: kill_who_grades(lab, "anna") or breakers(lab), "the breaker", 40)
         assert (found[0]["unit"], found[0]["grader"]) == ("problem", "functions/leap_year/grader.py")
         before = {row["student_key"]: row["attempts"] for row in lab.rows()}
+        assert lab.health()[0] != 0
         lab.submit(QUEUES[0], "bert", DEADLY, slow)
         lab.submit(QUEUES[0], "carl", PAYLOAD, answer())
-        until(lambda: "carl" in lab.lms.delivered, "the others to go on")
+        # From now on nobody kills: the trial is graded, then all that was held; so that must be seen at once.
         until(lambda: lab.status()["queues"][QUEUES[0]]["held"] >= 1, "the status to say that some are held")
-        assert lab.health()[0] != 0
-        # From now on nobody kills: the trial is graded, then all that was held.
+        until(lambda: "carl" in lab.lms.delivered, "the others to go on")
         assert lab.lms.wait(4, 60) == 4, lab.log("supervisor", 60)
         assert all(reply.correct for reply in lab.lms.delivered.values())
         assert attempts(lab, "bert") == 1, "waiting costs no attempt"
