@@ -493,7 +493,7 @@ def _facts_of_program(facts: Facts, report: bytes | None, peak: int) -> tuple[Fa
 
 def prepare(programs: bool = False) -> None:
     """Make what is dear and the same for all jails, or all of programs: once, before workers are forked, who
-    then share its pages (3 MiB). What cannot be made is told by the jail that needs it.
+    then share its pages. What cannot be made is told by the jail that needs it.
     """
     with contextlib.suppress(SandboxUnavailable):
         interpreter.examine("")

@@ -47,9 +47,7 @@ class Rations:
         if any((queue.most or 0) > queue.workers for queue in served):
             loads = {queue.name: self._load(queue) for queue in served}
             self._shares = elastic.decide(self._shares, loads, self._cores, self._policy, now, self._dice())
-        elif {name: share.seats for name, share in self._shares.items()} != {
-            queue.name: queue.workers for queue in served
-        }:  # nobody may borrow: there is nothing to decide
+        else:  # nobody may borrow: there is nothing to decide, or to wait for
             self._shares = {queue.name: Share(queue.workers) for queue in served}
         for queue in served:
             seats = self._shares[queue.name].seats

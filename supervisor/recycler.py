@@ -27,7 +27,7 @@ def leaving(places: Iterable[Place], bounds: Bounds, now: float) -> Iterator[tup
         life, child = place.life, place.child
         if life is None or child is None or place.machine.state is not SlotState.RUNNING:
             continue
-        if bounds.memory_bytes and life.outgrown(now):
+        if bounds.memory_bytes and life.may_have_grown(now):
             life.size_bytes, life.sized_at, life.sized_after = memory_bytes(child.pid), now, life.graded
         memory = life.size_bytes
         if life.memory_bytes is None and memory is not None:

@@ -14,6 +14,8 @@ JITTER: Final = 0.2
 """A limit is lowered by at most this part of it."""
 ROOM: Final = 0.8
 """A worker that is born with more than this part of the limit cannot be mended by another birth."""
+IDLE_LOOK_S: Final = 30.0
+"""So often the size of a worker that has graded nothing since is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,6 @@ class Bounds:
     submissions: int = 0
     age_s: float = 0.0
     memory_bytes: int = 0
-
-
-IDLE_LOOK_S: Final = 30.0
-"""So often the size of a worker that has graded nothing since is looked at."""
 
 
 @dataclass(slots=True)
@@ -42,7 +40,7 @@ class Life:
     sized_at: float = float("-inf")
     sized_after: int = 0
 
-    def outgrown(self, now: float) -> bool:
+    def may_have_grown(self, now: float) -> bool:
         """Is its size worth another look? One that does nothing hardly grows."""
         return self.graded != self.sized_after or now >= self.sized_at + IDLE_LOOK_S
 

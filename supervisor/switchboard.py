@@ -230,7 +230,7 @@ class Switchboard:
     def tick(self, now: float) -> None:
         """Time has passed."""
         for unit, found in list(self._breakers.items()):
-            if unit not in self._under_way and (found.failures or not found.closed):
+            if unit not in self._under_way and not found.closed:
                 self._step(unit, Tick(), now)
 
     def _blame_host(self, unit: Unit, what: Failed, known: bool, now: float) -> None:
@@ -268,12 +268,12 @@ class Switchboard:
         """How many seats the queue may have: 0, 1 for the trial, or as many as it likes (None)."""
         unit = Unit(queue)
         found = self.of(unit)
-        if found is WELL:
+        if found.closed:
             return None
         if found.may_try(now):
             self._step(unit, Tried("one seat"), now)
             return 1
-        return {BreakerState.CLOSED: None, BreakerState.OPEN: 0, BreakerState.HALF_OPEN: 1}[found.state]
+        return 1 if found.state is BreakerState.HALF_OPEN else 0
 
     def held(self, queue: str, slot: str) -> Hold:
         """What the worker in this slot has to leave in the journal."""

@@ -196,7 +196,7 @@ def test_the_sandbox_keeps_what_it_needs() -> None:
     assert int(told["WatchdogSec"][0]) > 10
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
 @pytest.mark.parametrize(
     "config", ["", '[warden]\nstate_dir = "/srv/a b"\n[servers.m]\npassword_file = "x%i"\n']
 )
@@ -216,7 +216,7 @@ def test_systemd_takes_every_unit_without_a_word(tmp_path: Path, config: str) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
 def test_systemd_finds_little_that_is_exposed(tmp_path: Path) -> None:
     run(tmp_path)
     done = subprocess.run(
@@ -238,7 +238,7 @@ def test_systemd_finds_little_that_is_exposed(tmp_path: Path) -> None:
 LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
 
 
-@pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed")
+@pytest.mark.skipif(LOGROTATE is None, reason="this machine has no logrotate")
 def test_logrotate_turns_the_logs_over(tmp_path: Path) -> None:
     """With the real file; only whose logs they are, and where, is this test's."""
     run(tmp_path)

@@ -186,7 +186,7 @@ def test_rows_of_another_form_are_refused_with_file_and_line(
         load_data(_data(tmp_path / "data", problem, *submissions), tmp_path / "root")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the data folder is not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="this machine has no data folder beside the checkout")
 def test_the_real_data_is_read_whole(tmp_path: Path) -> None:
     problems = load_data(DATA, tmp_path)
     samples = [sample for problem in problems for sample in problem.submissions]

@@ -15,7 +15,9 @@ from graders.python import GradelibHandler, list_graders, profile, self_check
 from sandbox.jail import Jail
 from tests.graders.conftest import DATA, Counting, write
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs the data folder beside the repository")
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason="this machine has no data folder beside the checkout"
+)
 
 EXPECT = {Verdict.CORRECT: "correct", Verdict.TIMEOUT: "timeout", Verdict.UNGRADED: "ungraded"}
 

@@ -309,7 +309,7 @@ def test_every_check_takes_a_message_of_its_own() -> None:
         assert check("x") == "own"
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the data folder beside the repository")
+@pytest.mark.skipif(not DATA.is_dir(), reason="this machine has no data folder beside the checkout")
 def test_tokens_are_those_of_the_language() -> None:
     left_out = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.STRING, tokenize.ENDMARKER}
     left_out |= {tokenize.INDENT, tokenize.DEDENT}

@@ -420,7 +420,7 @@ TRACED = {
 }
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="this machine has no strace")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: what is traced gains no capabilities else")
 @pytest.mark.parametrize("fault", TRACED)
 def test_a_call_that_the_kernel_refuses_is_named_and_no_code_runs(

@@ -37,7 +37,7 @@ PYTHON = replace(PROFILE, require=Isolation.REDUCED)
 OVER_S = 1.0
 """How long after its limit a run may take, on a busy machine."""
 
-needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="this machine has no gcc")
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> bool:

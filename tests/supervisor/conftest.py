@@ -15,5 +15,5 @@ def promtool() -> str:
     """Its path: promtool.sh's, or the machine's own."""
     found = shutil.which("promtool", path=f"{ROOT / '.promtool'}:{os.environ['PATH']}")
     if found is None:
-        pytest.skip("no promtool: tests/supervisor/promtool.sh could not fetch it, and none is installed")
+        pytest.skip("this machine has no promtool, and tests/supervisor/promtool.sh could not fetch it")
     return found

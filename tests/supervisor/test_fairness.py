@@ -18,7 +18,7 @@ WORK = "sum(i * i for i in range(800_000))\n"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a core to borrow")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core, and none to borrow")
 def test_a_lone_submission_waits_for_a_few_of_a_burst_elsewhere_and_not_for_all() -> None:
     busy, quiet = QUEUES
     overrides = [

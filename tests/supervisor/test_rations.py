@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -69,6 +70,23 @@ def test_a_reload_changes_how_many_seats_a_queue_may_borrow(tmp_path: Path) -> N
         until(lambda: len(queue_of(running, "a").slots) == 1, "the others to go")
         kept = queue_of(running, "a")
         assert (kept.slots[0].pid, kept.slots_max) == (own, 1), "its own worker goes on"
+
+
+def test_a_queue_that_borrows_no_more_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
+    """Its seats were about to be given back; as its own they stay, and that time must not wake the loop."""
+    with stage(tmp_path, "busy", queues={"a": [1, 3]}) as running:
+        until(lambda: running.log("ready"), "ready")
+        submit(tmp_path, "a", 200)
+        until(lambda: running_seats(running, "a") == 3, "three seats")
+        submit(tmp_path, "a", 0)
+        until(lambda: {slot.phase for slot in queue_of(running, "a").slots} == {"idle"}, "nothing to do")
+        running.reload(queues={"a": 3})
+        assert running_seats(running, "a") == 3
+        supervisor = psutil.Process(running.process.pid)
+        began, used = time.monotonic(), sum(supervisor.cpu_times()[:2])
+        until(lambda: time.monotonic() > began + 2.5, "the seats' time to be over")
+        assert sum(supervisor.cpu_times()[:2]) - used < 1.25, "it turns without a pause"
+        assert running_seats(running, "a") == 3
 
 
 def test_borrowed_seats_are_on_the_cpus_with_the_least_to_do(tmp_path: Path) -> None:
